@@ -1,0 +1,1 @@
+//! quintet-miner-api

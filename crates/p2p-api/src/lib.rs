@@ -1,0 +1,1 @@
+//! quintet-p2p-api

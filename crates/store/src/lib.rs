@@ -1,0 +1,21 @@
+//! The chain store: blocks, receipts, versioned state and the trie's nodes behind one trait, [`Store`].
+//!
+//! What must hold:
+//! - A state entry is never overwritten: it is written under the block that changed it, and reading at block
+//!   N finds the newest version at or below N. Only a reorg deletes versions: those above the common ancestor,
+//!   in the same transaction that writes the new ones.
+//! - A [`Commit`] is one durable transaction: after a crash all of it is there, or nothing.
+//! - The canonical chain has no gaps, and the block that the trie's nodes belong to is canonical.
+//!
+//! Calls are synchronous; [`Store::reads_block`] says whether they may wait for a network.
+
+mod codec;
+mod embedded;
+mod error;
+mod store;
+
+pub use embedded::{Durability, Options, open, open_temporary};
+pub use error::StoreError;
+pub use store::{
+    AccountChange, Commit, StateChanges, Store, TableStats, TransactionLocation, TrieFlush,
+};

@@ -1,0 +1,1 @@
+//! quintet-trie
