@@ -1,1 +1,18 @@
-//! quintet-chain-api
+//! How other services speak with `chain`: domain types, their conversions from and to the contract's
+//! messages, and the gRPC client.
+//!
+//! The service's trait is the generated `ChainService` itself: `ChainServiceClient::new(server)` is the same
+//! client with no HTTP/2 under it, so a second trait for "local or remote" would say the same thing twice.
+
+mod client;
+mod convert;
+pub mod diff;
+mod error;
+mod types;
+
+pub use client::{ChainClient, EventStream};
+pub use convert::{block_from_bytes, executed_from_proto, executed_to_proto, pooled_to_proto};
+pub use error::ChainError;
+pub use types::{
+    BuildRequest, BuiltWork, ChainHead, ChainUpdate, PoolStatus, PooledTransaction, Submitted, SyncProgress,
+};

@@ -8,7 +8,9 @@ use std::sync::Arc;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process has the store open, or this one has it open already.
-    #[error("datadir already used by another process: {path}; stop that process or use another data directory")]
+    #[error(
+        "datadir already used by another process: {path}; stop that process or use another data directory"
+    )]
     InUse {
         /// The store's directory.
         path: PathBuf,

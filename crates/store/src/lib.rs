@@ -9,13 +9,10 @@
 //!
 //! Calls are synchronous; [`Store::reads_block`] says whether they may wait for a network.
 
-mod codec;
 mod embedded;
 mod error;
 mod store;
 
 pub use embedded::{Durability, Options, open, open_temporary};
 pub use error::StoreError;
-pub use store::{
-    AccountChange, Commit, StateChanges, Store, TableStats, TransactionLocation, TrieFlush,
-};
+pub use store::{AccountChange, Commit, StateChanges, Store, TableStats, TransactionLocation, TrieFlush};

@@ -1,1 +1,43 @@
-//! quintet-trie
+//! The Merkle Patricia trie as derived data: nodes are kept *by path* for one block, and the next root is
+//! computed from what a block changed, at a cost that grows with the change and not with the state.
+//!
+//! [`update`] is one pass: the sorted changes descend together, each old node on their way is read once, and
+//! nodes are encoded and hashed on the way back up, so no trie is held in memory. [`Layer`] keeps the nodes
+//! that are not in the store yet, and [`Overlay`] stacks it on whatever lies below. [`prove`] answers
+//! EIP-1186. [`FullRoot`] computes the same root from the whole state, by other code, to check the rest.
+//!
+//! What must hold of a set of nodes: the root has an entry when the trie is not empty, however short it is;
+//! any other node has one exactly if its RLP has at least 32 bytes, since a shorter one is inlined in its
+//! parent.
+//!
+//! Pure: nodes are read through [`NodeReader`], changes are returned as a [`TrieUpdate`].
+
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+mod changes;
+mod error;
+mod layer;
+mod merge;
+mod node;
+mod path;
+mod proof;
+mod reader;
+mod scratch;
+mod update;
+
+pub use alloy_consensus::proofs::{
+    calculate_ommers_root as ommers_root, calculate_receipt_root as receipts_root,
+    calculate_transaction_root as transactions_root, calculate_withdrawals_root as withdrawals_root,
+    ordered_trie_root as ordered_root,
+};
+pub use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, TrieAccount};
+pub use changes::{AccountChange, TrieChanges};
+pub use error::TrieError;
+pub use layer::{Layer, Overlay};
+pub use proof::{AccountProof, StorageProof, prove};
+pub use reader::{NodeReader, Owner, TrieUpdate, decode_node_key, node_key, storage_prefix};
+pub use scratch::{FullRoot, root_from_scratch};
+pub use update::{state_root, update, update_with};

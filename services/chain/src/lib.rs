@@ -1,1 +1,28 @@
-//! quintet-chain
+//! The chain service: blocks, state, receipts, fork choice, the transaction pool, and block building. It alone
+//! writes chain state.
+//!
+//! [`Chain`] is the one writer. A block is executed on the state of its parent, its root is computed over
+//! the trie, and one transaction of the store commits it; then the pool moves to the new head and the bus
+//! carries the block's delta to everybody else.
+
+mod build;
+mod chain;
+mod config;
+mod error;
+pub mod genesis;
+mod import;
+mod journal;
+mod layered;
+mod pool;
+mod process;
+mod rules;
+mod server;
+mod trie;
+
+pub use chain::{Chain, Head};
+pub use config::{Config, PendingConfig, PoolArgs};
+pub use error::ChainError;
+pub use import::Imported;
+pub use pool::TransactionPool;
+pub use process::{ProcessArgs, run, spawn_tasks};
+pub use server::{ChainServer, PeerLinkServer};

@@ -1,0 +1,108 @@
+//! Conversions between domain types and the contract's messages.
+
+use crate::{ChainError, PooledTransaction, diff};
+use alloy_consensus::TxEnvelope;
+use alloy_eips::eip2718::{Decodable2718, Encodable2718};
+use alloy_primitives::{Address, B256, U256};
+use alloy_rlp::{Decodable, Encodable};
+use bytes::Bytes;
+use quintet_proto::{chain::v1 as proto, common::v1 as common};
+use quintet_types::{
+    Block, BlockRef, ExecutedBlock, RecoveredBlock, decode_receipts, encode_receipts,
+};
+use std::sync::Arc;
+
+/// RLP of a value, as message bytes.
+pub(crate) fn rlp(value: &impl Encodable) -> Bytes {
+    let mut out = Vec::with_capacity(value.length());
+    value.encode(&mut out);
+    out.into()
+}
+
+/// A value from exactly its RLP.
+pub(crate) fn from_rlp<T: Decodable>(mut bytes: &[u8], what: &'static str) -> Result<T, ChainError> {
+    let value = T::decode(&mut bytes).map_err(|_| ChainError::Malformed(what))?;
+    if bytes.is_empty() { Ok(value) } else { Err(ChainError::Malformed(what)) }
+}
+
+/// Message form of a block's number and hash.
+pub(crate) fn block_id(block: BlockRef) -> common::BlockId {
+    common::BlockId { number: block.number, hash: Bytes::copy_from_slice(block.hash.as_slice()) }
+}
+
+pub(crate) fn block_ref(id: &common::BlockId) -> Result<BlockRef, ChainError> {
+    Ok(BlockRef { number: id.number, hash: hash(&id.hash, "block hash")? })
+}
+
+pub(crate) fn hash(bytes: &[u8], what: &'static str) -> Result<B256, ChainError> {
+    B256::try_from(bytes).map_err(|_| ChainError::Malformed(what))
+}
+
+/// A big-endian quantity of up to 32 bytes, without leading zeros.
+pub(crate) fn quantity(value: U256) -> Bytes {
+    value.to_be_bytes_trimmed_vec().into()
+}
+
+pub(crate) fn from_quantity(bytes: &[u8], what: &'static str) -> Result<U256, ChainError> {
+    U256::try_from_be_slice(bytes).ok_or(ChainError::Malformed(what))
+}
+
+/// A block from exactly its RLP.
+///
+/// # Errors
+/// When the bytes are not exactly one block.
+pub fn block_from_bytes(bytes: &[u8]) -> Result<Block, ChainError> {
+    from_rlp(bytes, "block")
+}
+
+/// Message form of an executed block.
+pub fn executed_to_proto(executed: &ExecutedBlock) -> proto::ExecutedBlock {
+    let block = &executed.block;
+    let senders: Vec<u8> = block.senders.iter().flat_map(|sender| sender.0.0).collect();
+    proto::ExecutedBlock {
+        id: Some(block_id(block.block_ref())),
+        block: rlp(&block.block),
+        senders: senders.into(),
+        receipts: encode_receipts(&executed.receipts).into(),
+        diff: diff::encode(&executed.diff).into(),
+        total_difficulty: quantity(executed.total_difficulty),
+    }
+}
+
+/// An executed block from its message.
+///
+/// # Errors
+/// When a field is not what the contract says.
+pub fn executed_from_proto(message: &proto::ExecutedBlock) -> Result<ExecutedBlock, ChainError> {
+    let id = message.id.as_ref().ok_or(ChainError::Malformed("executed block without id"))?;
+    let block: Block = block_from_bytes(&message.block)?;
+    let (senders, rest) = message.senders.as_chunks::<20>();
+    if !rest.is_empty() || senders.len() != block.body.transactions.len() {
+        return Err(ChainError::Malformed("senders"));
+    }
+    let senders = senders.iter().map(|sender| Address::from(*sender)).collect();
+    let receipts = decode_receipts(&message.receipts).map_err(|_| ChainError::Malformed("receipts"))?;
+    let diff = diff::decode(&message.diff).map_err(|_| ChainError::Malformed("state diff"))?;
+    Ok(ExecutedBlock {
+        block: Arc::new(RecoveredBlock { hash: block_ref(id)?.hash, block, senders }),
+        receipts: Arc::new(receipts),
+        diff: Arc::new(diff),
+        total_difficulty: from_quantity(&message.total_difficulty, "total difficulty")?,
+    })
+}
+
+/// Message form of a pool transaction.
+pub fn pooled_to_proto(transaction: &TxEnvelope, sender: Address, pending: bool) -> proto::PoolTransaction {
+    proto::PoolTransaction {
+        transaction: transaction.encoded_2718().into(),
+        sender: Bytes::copy_from_slice(sender.as_slice()),
+        pending,
+    }
+}
+
+pub(crate) fn pooled_from_proto(message: &proto::PoolTransaction) -> Result<PooledTransaction, ChainError> {
+    let transaction = TxEnvelope::decode_2718_exact(&message.transaction)
+        .map_err(|_| ChainError::Malformed("pool transaction"))?;
+    let sender = Address::try_from(message.sender.as_ref()).map_err(|_| ChainError::Malformed("sender"))?;
+    Ok(PooledTransaction { transaction, sender, pending: message.pending })
+}

@@ -1,0 +1,110 @@
+//! Domain types of the chain contract.
+
+use alloy_consensus::TxEnvelope;
+use alloy_primitives::{Address, B256, Bytes, U256};
+use quintet_types::{Block, BlockRef, ChainEvent, Header, PoolEvent};
+use std::time::Duration;
+
+/// Where the chain stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChainHead {
+    /// The canonical head.
+    pub head: BlockRef,
+    /// The newest block that will not leave the chain, as far as anybody honest can tell.
+    pub safe: Option<BlockRef>,
+    /// The newest block that can never leave the chain.
+    pub finalized: Option<BlockRef>,
+    /// The head's header.
+    pub header: Header,
+    /// Sum of the difficulties up to and with the head.
+    pub total_difficulty: U256,
+}
+
+/// Progress of a sync under way, in block numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncProgress {
+    /// Where it began.
+    pub starting_block: u64,
+    /// The newest block imported.
+    pub current_block: u64,
+    /// The newest block that a peer has told of.
+    pub highest_block: u64,
+}
+
+/// A transaction of the pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PooledTransaction {
+    /// The transaction in its pooled form: a blob transaction with its sidecar.
+    pub transaction: TxEnvelope,
+    /// Its recovered sender.
+    pub sender: Address,
+    /// Executable on the head; otherwise queued behind a gap.
+    pub pending: bool,
+}
+
+/// Counts of the pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolStatus {
+    /// Executable transactions.
+    pub pending: u64,
+    /// Transactions behind a gap.
+    pub queued: u64,
+}
+
+/// What a block is to be built from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BuildRequest {
+    /// Parent; `None` for the head.
+    pub parent_hash: Option<B256>,
+    /// Seconds since the Unix epoch.
+    pub timestamp: u64,
+    /// Who gets the fees.
+    pub beneficiary: Address,
+    /// Header's extra data.
+    pub extra_data: Bytes,
+    /// Gas limit to move towards, by the protocol's bound of 1/1024 a block.
+    pub gas_limit_target: u64,
+    /// Wei per gas; transactions that tip less are left out.
+    pub minimum_tip: u128,
+    /// Header's mixHash.
+    pub prev_randao: B256,
+    /// EIP-4788; `None` before Cancun.
+    pub parent_beacon_block_root: Option<B256>,
+    /// How long to go on filling; zero for `chain`'s default.
+    pub fill_budget: Duration,
+    /// Build even if there is nothing to include.
+    pub allow_empty: bool,
+}
+
+/// A block filled by `chain`, to be sealed and submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltWork {
+    /// The block, complete but for its seal.
+    pub block: Block,
+    /// What the seal signs or searches over.
+    pub seal_hash: B256,
+    /// Number of transactions.
+    pub transactions: u32,
+    /// Fees for the beneficiary in wei.
+    pub fees: U256,
+}
+
+/// A block that `chain` took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submitted {
+    /// The block.
+    pub block: BlockRef,
+    /// Whether it became the head.
+    pub canonical: bool,
+}
+
+/// What `StreamEvents` delivers.
+#[derive(Clone, Debug)]
+pub enum ChainUpdate {
+    /// The canonical chain changed.
+    Chain(ChainEvent),
+    /// The pool changed.
+    Pool(PoolEvent),
+    /// Events were missed: read the store up to this block, then go on.
+    Gap(BlockRef),
+}

@@ -1,0 +1,127 @@
+//! The seam between who publishes events and who follows them.
+//!
+//! What every implementation must hold:
+//! - A subscriber gets chain events in the order they were published, each once, or a [`Gap`] in place of those
+//!   it missed; after a gap the events go on right behind the gap's head.
+//! - Pool events never delay or push out chain events.
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use quintet_types::{BlockRef, ChainEvent, PoolEvent, TraceContext};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Something that `chain` publishes.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The canonical chain changed.
+    Chain(ChainEvent),
+    /// The pool changed.
+    Pool(PoolEvent),
+}
+
+impl Event {
+    /// The trace of the work that caused this event; none for a revert, whose replacing blocks carry it.
+    pub fn trace(&self) -> Option<&TraceContext> {
+        match self {
+            Self::Chain(ChainEvent::Block(delta)) => Some(&delta.trace),
+            Self::Chain(ChainEvent::Reverted(_)) => None,
+            Self::Pool(PoolEvent::Pending(transaction)) => Some(&transaction.trace),
+        }
+    }
+}
+
+impl From<ChainEvent> for Event {
+    fn from(event: ChainEvent) -> Self {
+        Self::Chain(event)
+    }
+}
+
+impl From<PoolEvent> for Event {
+    fn from(event: PoolEvent) -> Self {
+        Self::Pool(event)
+    }
+}
+
+/// Which events a subscriber wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topics {
+    /// Blocks and reverts.
+    pub chain: bool,
+    /// Pending transactions.
+    pub pool: bool,
+}
+
+impl Topics {
+    /// Everything.
+    pub const ALL: Self = Self { chain: true, pool: true };
+    /// Blocks and reverts.
+    pub const CHAIN: Self = Self { chain: true, pool: false };
+    /// Pending transactions.
+    pub const POOL: Self = Self { chain: false, pool: true };
+}
+
+/// Chain events were missed: the consumer was too slow, or asked to resume from a block that the bus does not
+/// hold. The consumer reads the store up to its head, and goes on with this subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("chain events were missed; the bus is at {head:?}")]
+pub struct Gap {
+    /// The newest canonical block that the bus knows of; the next chain event follows it. `None` when the bus
+    /// has not seen one.
+    pub head: Option<BlockRef>,
+}
+
+/// Publishing failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BusError {
+    /// The bus cannot be reached now. Subscribers see a gap once it can.
+    #[error("event bus unavailable: {0}")]
+    Unavailable(Arc<str>),
+}
+
+/// The bus. Used as `Arc<dyn EventBus>`.
+pub trait EventBus: Send + Sync {
+    /// Tells every subscriber. Never waits for a slow one.
+    ///
+    /// # Errors
+    /// When the bus cannot be reached; the event is then not on it.
+    fn publish(&self, event: Event) -> BoxFuture<'_, Result<(), BusError>>;
+
+    /// Follows the events of `topics` from now on; with a `cursor`, from right behind that block, which was the
+    /// consumer's head. When the bus does not hold what followed the cursor, the first item is a [`Gap`].
+    fn subscribe(&self, topics: Topics, cursor: Option<BlockRef>) -> Subscription;
+}
+
+/// One subscriber's events. Dropping it ends the subscription.
+pub struct Subscription {
+    events: BoxStream<'static, Result<Event, Gap>>,
+    missed: Arc<AtomicU64>,
+}
+
+impl Subscription {
+    /// A subscription over an implementation's own stream; `missed` is where that stream counts the pool events
+    /// it dropped.
+    pub fn new(
+        events: impl Stream<Item = Result<Event, Gap>> + Send + 'static,
+        missed: Arc<AtomicU64>,
+    ) -> Self {
+        Self { events: events.boxed(), missed }
+    }
+
+    /// The next event; `None` once the bus is gone. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Result<Event, Gap>> {
+        self.events.next().await
+    }
+
+    /// How many pool events this subscriber was too slow for, so far.
+    pub fn missed_pool_events(&self) -> u64 {
+        self.missed.load(Ordering::Relaxed)
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").field("missed", &self.missed_pool_events()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of the EVM against other people's vectors, and of its parts together.
+
+mod blocks;
+mod calls;
+mod specs;
+mod state_tests;

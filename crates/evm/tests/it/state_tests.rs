@@ -1,0 +1,317 @@
+//! Ethereum's state tests (archives 01 and 02): one transaction on a small state, at every fork, compared by
+//! state root and logs. A deterministic sample in `cargo test`; all with `QUINTET_FULL=1`.
+
+use crate::specs::spec;
+use alloy_consensus::{Signed, TxLegacy};
+use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
+use quintet_chainspec::ChainSpec;
+use quintet_evm::TxError;
+use quintet_evm::test_utils::{AppliedTransaction, MemoryState, apply_transaction};
+use quintet_types::{Header, Transaction, decode_transaction};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+#[derive(Deserialize)]
+struct StateTest {
+    env: Env,
+    pre: BTreeMap<Address, PreAccount>,
+    transaction: TestTransaction,
+    post: BTreeMap<String, Vec<Post>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Env {
+    current_coinbase: Address,
+    current_difficulty: U256,
+    current_gas_limit: U256,
+    current_number: U256,
+    current_timestamp: U256,
+    current_base_fee: Option<U256>,
+    current_random: Option<B256>,
+    current_excess_blob_gas: Option<U256>,
+}
+
+#[derive(Deserialize)]
+struct PreAccount {
+    nonce: U256,
+    balance: U256,
+    code: Bytes,
+    storage: BTreeMap<U256, U256>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TestTransaction {
+    nonce: U256,
+    sender: Address,
+    to: String,
+    data: Vec<Bytes>,
+    gas_limit: Vec<U256>,
+    value: Vec<String>,
+    gas_price: Option<U256>,
+}
+
+#[derive(Deserialize)]
+struct Post {
+    hash: B256,
+    logs: B256,
+    indexes: Indexes,
+    txbytes: Option<Bytes>,
+    #[serde(rename = "expectException")]
+    exception: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Indexes {
+    data: usize,
+    gas: usize,
+    value: usize,
+}
+
+/// What came of all cases, by fork.
+#[derive(Default)]
+struct Report {
+    passed: BTreeMap<String, usize>,
+    skipped: BTreeMap<&'static str, usize>,
+    failed: Vec<String>,
+}
+
+impl Report {
+    fn merge(&mut self, other: Self) {
+        for (fork, count) in other.passed {
+            *self.passed.entry(fork).or_default() += count;
+        }
+        for (reason, count) in other.skipped {
+            *self.skipped.entry(reason).or_default() += count;
+        }
+        self.failed.extend(other.failed);
+    }
+}
+
+#[test]
+fn state_tests_frontier_to_cancun() {
+    run_archive("01-state-tests-frontier-to-cancun");
+}
+
+#[test]
+fn state_tests_of_execution_spec_tests() {
+    run_archive("02-state-tests-eest");
+}
+
+fn run_archive(name: &str) {
+    let root = PathBuf::from("/tmp/q/evmvec").join(name);
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    files.sort();
+    assert!(!files.is_empty(), "no vectors in {}", root.display());
+    let every = if std::env::var_os("QUINTET_FULL").is_some() { 1 } else { 20 };
+    let files: Vec<_> = files.into_iter().step_by(every).collect();
+    let report = Mutex::new(Report::default());
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            let (files, report) = (&files, &report);
+            scope.spawn(move || {
+                for file in files.iter().skip(half).step_by(2) {
+                    let result = run_file(file);
+                    report.lock().unwrap().merge(result);
+                }
+            });
+        }
+    });
+    let report = report.into_inner().unwrap();
+    println!("{name}: {} files, passed {:?}", files.len(), report.passed);
+    println!("skipped: {:?}", report.skipped);
+    assert!(report.failed.is_empty(), "{} failed:\n{}", report.failed.len(), report.failed.join("\n"));
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "json") {
+            files.push(path);
+        }
+    }
+}
+
+fn run_file(file: &Path) -> Report {
+    let mut report = Report::default();
+    let tests: BTreeMap<String, StateTest> = match serde_json::from_slice(&std::fs::read(file).unwrap()) {
+        Ok(tests) => tests,
+        Err(error) => {
+            report.failed.push(format!("{}: unreadable: {error}", file.display()));
+            return report;
+        }
+    };
+    for (name, test) in &tests {
+        let state = pre_state(test);
+        for (fork, posts) in &test.post {
+            if fork == "Constantinople" {
+                let reason = "Constantinople without Petersburg: EIP-1283 is not implemented";
+                *report.skipped.entry(reason).or_default() += posts.len();
+                continue;
+            }
+            let spec = spec(fork);
+            for post in posts {
+                match run_case(&spec, fork, test, &state, post) {
+                    Err(_) if has_storage_without_code(test) => {
+                        *report.skipped.entry(EIP_7610).or_default() += 1;
+                    }
+                    Ok(()) => *report.passed.entry(fork.clone()).or_default() += 1,
+                    Err(why) => {
+                        let Indexes { data, gas, value } = &post.indexes;
+                        let file = file.file_name().unwrap().display();
+                        report.failed.push(format!("{file} {name} {fork} d{data}g{gas}v{value}: {why}"));
+                    }
+                }
+            }
+        }
+    }
+    report
+}
+
+/// Such an account cannot come about on a chain since EIP-161, and nobody can create a contract over one from
+/// before: the state reader does not tell whether an account has storage.
+const EIP_7610: &str = "EIP-7610: a contract is created over an account that has storage and no code";
+
+fn has_storage_without_code(test: &StateTest) -> bool {
+    let bare = |account: &PreAccount| account.code.is_empty() && account.nonce.is_zero();
+    test.pre.values().any(|account| bare(account) && !account.storage.is_empty())
+}
+
+fn pre_state(test: &StateTest) -> MemoryState {
+    let mut state = MemoryState::default();
+    for (address, account) in &test.pre {
+        let storage = account.storage.iter().map(|(slot, value)| (*slot, *value));
+        state.insert(*address, account.nonce.to(), account.balance, account.code.clone(), storage);
+    }
+    // As geth's test runner has it: the hash of a block is that of its number in decimal.
+    let number: u64 = test.env.current_number.saturating_to();
+    for ancestor in number.saturating_sub(257)..number {
+        state.insert_block_hash(ancestor, keccak256(ancestor.to_string()));
+    }
+    state
+}
+
+fn run_case(
+    spec: &ChainSpec,
+    fork: &str,
+    test: &StateTest,
+    pre: &MemoryState,
+    post: &Post,
+) -> Result<(), String> {
+    let expects_error = post.exception.is_some();
+    let transaction = match transaction(test, post) {
+        Ok(transaction) => transaction,
+        Err(_) if expects_error => return Ok(()),
+        Err(why) => return Err(why),
+    };
+    let header = header(&test.env, fork);
+    let applied = apply_transaction(spec, &header, pre, &transaction, test.transaction.sender)
+        .map_err(|error| error.to_string())?;
+    let AppliedTransaction { diff, logs, rejected } = applied;
+    check_rejection(rejected, post.exception.as_deref())?;
+    let mut state = pre.clone();
+    state.apply(&diff);
+    if state.root() != post.hash {
+        return Err(format!("state root {} instead of {}", state.root(), post.hash));
+    }
+    let logs_hash = keccak256(alloy_rlp::encode(&logs));
+    if logs_hash != post.logs {
+        return Err(format!("logs hash {logs_hash} instead of {}", post.logs));
+    }
+    Ok(())
+}
+
+fn check_rejection(rejected: Option<TxError>, expected: Option<&str>) -> Result<(), String> {
+    match (rejected, expected) {
+        (None, None) => Ok(()),
+        (Some(error), Some(expected)) if expected.split('|').any(|class| is_of_class(&error, class)) => {
+            Ok(())
+        }
+        (Some(error), Some(expected)) => Err(format!("rejected for another reason: {error}, not {expected}")),
+        (Some(error), None) => Err(format!("rejected: {error}")),
+        (None, Some(expected)) => Err(format!("not rejected: {expected}")),
+    }
+}
+
+/// Whether the error is what the vectors call `class`, in either of their two languages.
+fn is_of_class(error: &TxError, class: &str) -> bool {
+    match class.strip_prefix("TransactionException.").unwrap_or(class) {
+        "TR_TypeNotSupported" | "TYPE_1_TX_PRE_FORK" => matches!(error, TxError::TypeNotSupported),
+        "SenderNotEOA" | "SENDER_NOT_EOA" => matches!(error, TxError::SenderNotEoa { .. }),
+        "TR_NoFunds" | "INSUFFICIENT_ACCOUNT_FUNDS" => {
+            matches!(error, TxError::InsufficientFunds { .. } | TxError::CostOverflow(_))
+        }
+        "TR_NoFundsOrGas" => {
+            matches!(error, TxError::InsufficientFunds { .. } | TxError::IntrinsicGas { .. })
+        }
+        "INTRINSIC_GAS_TOO_LOW" | "IntrinsicGas" | "TR_IntrinsicGas" => {
+            matches!(error, TxError::IntrinsicGas { .. } | TxError::FloorDataGas { .. })
+        }
+        "INTRINSIC_GAS_BELOW_FLOOR_GAS_COST" => matches!(error, TxError::FloorDataGas { .. }),
+        "INITCODE_SIZE_EXCEEDED" | "TR_InitCodeLimitExceeded" => {
+            matches!(error, TxError::InitCodeTooLarge { .. })
+        }
+        "TR_NonceHasMaxValue" | "NONCE_IS_MAX" => matches!(error, TxError::NonceMax { .. }),
+        "GAS_LIMIT_EXCEEDS_MAXIMUM" => matches!(error, TxError::GasLimitTooHigh { .. }),
+        "TR_TipGtFeeCap" | "PRIORITY_GREATER_THAN_MAX_FEE_PER_GAS" => {
+            matches!(error, TxError::TipAboveFeeCap { .. })
+        }
+        "TYPE_3_TX_INVALID_BLOB_VERSIONED_HASH" | "TR_BLOBVERSION_INVALID" => {
+            matches!(error, TxError::BlobHashVersion { .. })
+        }
+        "TYPE_3_TX_BLOB_COUNT_EXCEEDED"
+        | "TYPE_3_TX_MAX_BLOB_GAS_ALLOWANCE_EXCEEDED"
+        | "TR_BLOBLIST_OVERSIZE" => {
+            matches!(error, TxError::TooManyBlobs | TxError::BlobGasLimitReached { .. })
+        }
+        "TYPE_4_TX_CONTRACT_CREATION" => matches!(error, TxError::SetCodeCreate(_)),
+        _ => false,
+    }
+}
+
+fn transaction(test: &StateTest, post: &Post) -> Result<Transaction, String> {
+    if let Some(bytes) = &post.txbytes {
+        return decode_transaction(bytes).map_err(|error| format!("transaction: {error}"));
+    }
+    let transaction = &test.transaction;
+    let Indexes { data, gas, value } = &post.indexes;
+    let legacy = TxLegacy {
+        chain_id: None,
+        nonce: transaction.nonce.to(),
+        gas_price: transaction.gas_price.ok_or("no gas price")?.to(),
+        gas_limit: transaction.gas_limit[*gas].to(),
+        to: match transaction.to.as_str() {
+            "" => TxKind::Create,
+            to => TxKind::Call(to.parse().map_err(|_| "bad recipient")?),
+        },
+        value: transaction.value[*value].parse().map_err(|_| "bad value")?,
+        input: transaction.data[*data].clone(),
+    };
+    // Nobody looks at the signature: the test names the sender.
+    let signature = Signature::new(U256::ONE, U256::ONE, false);
+    Ok(Transaction::Legacy(Signed::new_unhashed(legacy, signature)))
+}
+
+fn header(env: &Env, fork: &str) -> Header {
+    let merged = matches!(fork, "Paris" | "Shanghai" | "Cancun" | "Prague" | "Osaka");
+    let cancun = matches!(fork, "Cancun" | "Prague" | "Osaka");
+    let london = merged || fork == "London";
+    let excess_blob_gas = env.current_excess_blob_gas.unwrap_or_default();
+    Header {
+        beneficiary: env.current_coinbase,
+        difficulty: if merged { U256::ZERO } else { env.current_difficulty },
+        mix_hash: env.current_random.unwrap_or_default(),
+        gas_limit: env.current_gas_limit.saturating_to(),
+        number: env.current_number.saturating_to(),
+        timestamp: env.current_timestamp.saturating_to(),
+        base_fee_per_gas: london.then(|| env.current_base_fee.unwrap_or(U256::from(10)).to()),
+        excess_blob_gas: cancun.then(|| excess_blob_gas.to()),
+        ..Header::default()
+    }
+}

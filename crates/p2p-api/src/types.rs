@@ -1,0 +1,198 @@
+//! Peers and what happens to them. Conversions from the contract's messages are where their bytes are checked.
+
+use crate::NodeRecord;
+use alloy_primitives::{B256, U256};
+use quintet_proto::p2p::v1 as proto;
+use quintet_service::grpc::RpcError;
+use quintet_types::BlockRef;
+
+fn hash(bytes: &[u8], what: &str) -> Result<B256, RpcError> {
+    B256::try_from(bytes).map_err(|_| RpcError::malformed(what))
+}
+
+/// A connected peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Keccak-256 of its public key.
+    pub id: B256,
+    /// Its record.
+    pub node: NodeRecord,
+    /// Its client's name, from its hello.
+    pub name: String,
+    /// Agreed capabilities, such as `eth/68`.
+    pub capabilities: Vec<String>,
+    /// Our end of the connection, `address:port`.
+    pub local_address: String,
+    /// Its end.
+    pub remote_address: String,
+    /// It dialled us.
+    pub inbound: bool,
+    /// It may connect beyond the peer limit.
+    pub trusted: bool,
+    /// We redial it.
+    pub static_node: bool,
+    /// Its `eth` status; `None` before that handshake.
+    pub eth: Option<EthStatus>,
+}
+
+impl TryFrom<proto::Peer> for Peer {
+    type Error = RpcError;
+
+    fn try_from(peer: proto::Peer) -> Result<Self, RpcError> {
+        Ok(Self {
+            id: hash(&peer.id, "peer id")?,
+            node: NodeRecord::required(peer.node)?,
+            name: peer.name,
+            capabilities: peer.capabilities,
+            local_address: peer.local_address,
+            remote_address: peer.remote_address,
+            inbound: peer.inbound,
+            trusted: peer.trusted,
+            static_node: peer.static_node,
+            eth: peer.eth.map(EthStatus::try_from).transpose()?,
+        })
+    }
+}
+
+/// What a peer's `eth` status says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EthStatus {
+    /// Version of the `eth` protocol.
+    pub version: u32,
+    /// `None` from eth/69 on.
+    pub total_difficulty: Option<U256>,
+    /// Its head; the number is 0 where the protocol does not tell it.
+    pub head: BlockRef,
+}
+
+impl TryFrom<proto::EthStatus> for EthStatus {
+    type Error = RpcError;
+
+    fn try_from(status: proto::EthStatus) -> Result<Self, RpcError> {
+        let head = status.head.ok_or_else(|| RpcError::malformed("eth status without head"))?;
+        let difficulty = U256::try_from_be_slice(&status.total_difficulty)
+            .ok_or_else(|| RpcError::malformed("total difficulty above 256 bits"))?;
+        Ok(Self {
+            version: status.version,
+            total_difficulty: (!status.total_difficulty.is_empty()).then_some(difficulty),
+            head: BlockRef { number: head.number, hash: hash(&head.hash, "head hash")? },
+        })
+    }
+}
+
+/// The local node as peers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalNode {
+    /// Keccak-256 of its public key.
+    pub id: B256,
+    /// Its client's name.
+    pub name: String,
+    /// Its record.
+    pub node: NodeRecord,
+    /// Where it listens, `address:port`.
+    pub listen_address: String,
+    /// Whether it takes inbound connections.
+    pub listening: bool,
+}
+
+impl TryFrom<proto::GetNodeInfoResponse> for LocalNode {
+    type Error = RpcError;
+
+    fn try_from(info: proto::GetNodeInfoResponse) -> Result<Self, RpcError> {
+        Ok(Self {
+            id: hash(&info.id, "node id")?,
+            name: info.name,
+            node: NodeRecord::required(info.node)?,
+            listen_address: info.listen_address,
+            listening: info.listening,
+        })
+    }
+}
+
+/// Something that happened to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerEvent {
+    /// Keccak-256 of the peer's public key.
+    pub peer: B256,
+    /// What happened.
+    pub kind: PeerEventKind,
+}
+
+/// What happened to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerEventKind {
+    /// It connected.
+    Added,
+    /// It disconnected, for this reason of devp2p.
+    Dropped(u32),
+    /// A message was sent to it.
+    Sent(Message),
+    /// A message came from it.
+    Received(Message),
+}
+
+/// A message's kind and size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its capability, such as `eth/68`.
+    pub capability: String,
+    /// Its code within the capability.
+    pub code: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl TryFrom<proto::StreamPeerEventsResponse> for PeerEvent {
+    type Error = RpcError;
+
+    fn try_from(event: proto::StreamPeerEventsResponse) -> Result<Self, RpcError> {
+        let peer = hash(&event.peer_id, "peer id")?;
+        let kind = event.r#type();
+        let message = Message { capability: event.capability, code: event.code, size: event.size };
+        let kind = match kind {
+            proto::PeerEventType::Add => PeerEventKind::Added,
+            proto::PeerEventType::Drop => PeerEventKind::Dropped(event.reason),
+            proto::PeerEventType::MessageSent => PeerEventKind::Sent(message),
+            proto::PeerEventType::MessageReceived => PeerEventKind::Received(message),
+            proto::PeerEventType::Unspecified => return Err(RpcError::malformed("unspecified peer event")),
+        };
+        Ok(Self { peer, kind })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EthStatus, Peer, PeerEvent, PeerEventKind};
+    use alloy_primitives::{B256, U256};
+    use quintet_proto::{common::v1::BlockId, p2p::v1 as proto};
+
+    #[test]
+    fn total_difficulty_ends_with_eth_69() {
+        let head = Some(BlockId { number: 0, hash: vec![1; 32].into() });
+        let status = proto::EthStatus { version: 68, total_difficulty: vec![1, 0].into(), head };
+        let read = EthStatus::try_from(status.clone()).expect("valid");
+        assert_eq!(read.total_difficulty, Some(U256::from(256)));
+        assert_eq!(read.head.hash, B256::repeat_byte(1));
+        let newer = proto::EthStatus { total_difficulty: Vec::new().into(), ..status.clone() };
+        assert_eq!(EthStatus::try_from(newer).expect("valid").total_difficulty, None);
+        let oversize = proto::EthStatus { total_difficulty: vec![1; 33].into(), ..status };
+        assert!(EthStatus::try_from(oversize).is_err());
+    }
+
+    #[test]
+    fn ids_have_32_bytes() {
+        assert!(Peer::try_from(proto::Peer { id: vec![0; 31].into(), ..proto::Peer::default() }).is_err());
+    }
+
+    #[test]
+    fn events_carry_what_their_kind_has() {
+        let event = proto::StreamPeerEventsResponse {
+            r#type: proto::PeerEventType::Drop.into(),
+            peer_id: vec![7; 32].into(),
+            reason: 4,
+            ..proto::StreamPeerEventsResponse::default()
+        };
+        assert_eq!(PeerEvent::try_from(event.clone()).expect("valid").kind, PeerEventKind::Dropped(4));
+        assert!(PeerEvent::try_from(proto::StreamPeerEventsResponse { r#type: 99, ..event }).is_err());
+    }
+}

@@ -1,0 +1,549 @@
+//! The one pass over a trie: sorted changes go down, changed nodes come back up.
+//!
+//! A subtree comes back as a [`Tree`], which has no place yet: its parent decides whether it stays where it
+//! is, is inlined, or melts into the node above, and only then is it written. So each path is written at most
+//! once, and the same holds for reads, save where keys that were never there are deleted.
+
+use crate::node::{
+    LeafValue, Links, Node, encode_branch, encode_extension, encode_leaf, is_stored, link_hash,
+};
+use crate::{NodeReader, Owner, TrieError, path};
+use alloy_primitives::{B256, Bytes, U256, keccak256};
+use alloy_rlp::Decodable;
+use alloy_trie::nodes::RlpNode;
+use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, TrieAccount};
+use quintet_types::Account;
+use rayon::prelude::*;
+
+/// From this many changes on, the children of a branch are worked on in parallel: the work must outweigh
+/// waking another thread (some ten microseconds).
+pub(crate) const PARALLEL_CHANGES: usize = 64;
+
+/// A key's new value.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Delete,
+    /// Not zero: that is a `Delete`.
+    Slot(U256),
+    Account {
+        account: Account,
+        storage: StorageRoot,
+    },
+    /// A value of a trie that is neither of the two, for the vectors of such tries.
+    #[cfg(test)]
+    Raw(Bytes),
+}
+
+/// What became of an account's storage.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum StorageRoot {
+    /// The root stays as the account's leaf has it.
+    Unchanged,
+    Changed {
+        old: B256,
+        new: B256,
+    },
+}
+
+/// One key's change.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) key: Nibbles,
+    pub(crate) value: Value,
+}
+
+impl Change {
+    const fn is_delete(&self) -> bool {
+        matches!(self.value, Value::Delete)
+    }
+}
+
+/// What a pass did.
+#[derive(Debug)]
+pub(crate) struct Merged {
+    pub(crate) old_root: B256,
+    pub(crate) root: B256,
+    /// Whether there were nodes that must be dropped before `nodes` is applied.
+    pub(crate) wiped: bool,
+    pub(crate) nodes: Vec<(Nibbles, Option<Bytes>)>,
+}
+
+/// Applies `changes` (sorted by key, no key twice, no key another's prefix) to the trie of `owner`, emptied
+/// first if `wipe` holds.
+pub(crate) fn merge(
+    reader: &dyn NodeReader,
+    owner: &Owner,
+    wipe: bool,
+    changes: &[Change],
+) -> Result<Merged, TrieError> {
+    let root_path = Nibbles::new();
+    let stored = reader.node(owner, &root_path)?;
+    let old_root = stored.as_ref().map_or(EMPTY_ROOT_HASH, keccak256);
+    let wiped = wipe && stored.is_some();
+    let kept = if wipe { None } else { stored };
+    let mut pass = Pass::new(reader, owner);
+    let old = kept.as_ref().map(|rlp| pass.decode(&root_path, rlp)).transpose()?;
+    let unchanged = if wipe { EMPTY_ROOT_HASH } else { old_root };
+    let root = match pass.update(&root_path, old, changes)? {
+        None => unchanged,
+        Some(Tree::Empty) => {
+            pass.forget(root_path, kept.is_some());
+            EMPTY_ROOT_HASH
+        }
+        Some(tree) => {
+            let rlp = pass.encode(tree);
+            let root = keccak256(&rlp);
+            pass.out.push((root_path, Some(rlp)));
+            root
+        }
+    };
+    Ok(Merged { old_root, root, wiped, nodes: pass.out })
+}
+
+/// A changed subtree that has no place yet.
+enum Tree {
+    Empty,
+    Leaf { key: Nibbles, value: LeafValue },
+    Extension { key: Nibbles, child: RlpNode },
+    Branch { rlp: Bytes, link: RlpNode },
+}
+
+impl From<Node> for Tree {
+    fn from(node: Node) -> Self {
+        match node {
+            Node::Leaf { key, value } => Self::Leaf { key, value: LeafValue::Raw(value) },
+            Node::Extension { key, child } => Self::Extension { key, child },
+            Node::Branch(links) => {
+                let mut rlp = Vec::new();
+                encode_branch(&links, &[], &mut rlp);
+                Self::Branch { link: RlpNode::from_rlp(&rlp), rlp: rlp.into() }
+            }
+        }
+    }
+}
+
+struct Pass<'a> {
+    reader: &'a dyn NodeReader,
+    owner: &'a Owner,
+    out: Vec<(Nibbles, Option<Bytes>)>,
+    buf: Vec<u8>,
+    value_buf: Vec<u8>,
+}
+
+impl<'a> Pass<'a> {
+    const fn new(reader: &'a dyn NodeReader, owner: &'a Owner) -> Self {
+        Self { reader, owner, out: Vec::new(), buf: Vec::new(), value_buf: Vec::new() }
+    }
+
+    fn corrupt(&self, path: &Nibbles, reason: &'static str) -> TrieError {
+        TrieError::Corrupt { owner: *self.owner, path: *path, reason }
+    }
+
+    fn too_deep(&self, path: &Nibbles) -> TrieError {
+        self.corrupt(path, "deeper than its keys are long")
+    }
+
+    fn decode(&self, path: &Nibbles, rlp: &Bytes) -> Result<Node, TrieError> {
+        Node::decode(rlp).map_err(|reason| self.corrupt(path, reason))
+    }
+
+    /// The node that `link` refers to, if any.
+    fn load(&self, path: &Nibbles, link: &[u8]) -> Result<Option<Node>, TrieError> {
+        if link.is_empty() {
+            return Ok(None);
+        }
+        let Some(hash) = link_hash(link) else {
+            return self.decode(path, &Bytes::copy_from_slice(link)).map(Some);
+        };
+        let missing = || TrieError::Missing { owner: *self.owner, path: *path };
+        let rlp = self.reader.node(self.owner, path)?.ok_or_else(missing)?;
+        if keccak256(&rlp) != hash {
+            return Err(TrieError::HashMismatch { owner: *self.owner, path: *path });
+        }
+        self.decode(path, &rlp).map(Some)
+    }
+
+    /// The subtree at `path` after `changes`, all of which lie under it; `None` if it stays as it is.
+    fn update(
+        &mut self,
+        path: &Nibbles,
+        old: Option<Node>,
+        changes: &[Change],
+    ) -> Result<Option<Tree>, TrieError> {
+        match old {
+            None => self.fill(path, changes),
+            Some(Node::Branch(links)) => self.branch(path, &links, None, changes),
+            Some(Node::Leaf { key, value }) => {
+                let full = path::join(path, &key).ok_or_else(|| self.too_deep(path))?;
+                match fork_depth(&full, changes) {
+                    None => self.leaf(path, &full, &value, changes),
+                    Some(at) => self.fork(path, &full, at, Node::Leaf { key, value }, changes),
+                }
+            }
+            Some(Node::Extension { key, child }) => {
+                let full = path::join(path, &key).ok_or_else(|| self.too_deep(path))?;
+                match fork_depth(&full, changes) {
+                    None => self.extension(path, &key, &child, changes),
+                    Some(at) => self.fork(path, &full, at, Node::Extension { key, child }, changes),
+                }
+            }
+        }
+    }
+
+    /// Where nothing was.
+    fn fill(&mut self, path: &Nibbles, changes: &[Change]) -> Result<Option<Tree>, TrieError> {
+        let mut puts = changes.iter().filter(|change| !change.is_delete());
+        let Some(first) = puts.next() else { return Ok(None) };
+        let Some(last) = puts.next_back() else {
+            let Some(value) = self.resolve(first, None)? else { return Ok(None) };
+            return Ok(Some(Tree::Leaf { key: path::tail(&first.key, path.len()), value }));
+        };
+        let stem = path::head(&first.key, first.key.common_prefix_length(&last.key));
+        let tree = self.branch(&stem, &Links::default(), None, under(&stem, changes))?;
+        self.lower(path, &stem, tree, false)
+    }
+
+    /// A leaf whose path no new key leaves.
+    fn leaf(
+        &mut self,
+        path: &Nibbles,
+        full: &Nibbles,
+        old: &Bytes,
+        changes: &[Change],
+    ) -> Result<Option<Tree>, TrieError> {
+        let Some(change) = changes.iter().find(|change| change.key.starts_with(full)) else {
+            return Ok(None);
+        };
+        if change.key != *full {
+            return Err(self.corrupt(path, "a key is another's prefix"));
+        }
+        let Some(value) = self.resolve(change, Some(old))? else { return Ok(Some(Tree::Empty)) };
+        value.encode(&mut self.value_buf);
+        if self.value_buf == old[..] {
+            return Ok(None);
+        }
+        Ok(Some(Tree::Leaf { key: path::tail(full, path.len()), value }))
+    }
+
+    /// An extension whose path no new key leaves.
+    fn extension(
+        &mut self,
+        path: &Nibbles,
+        key: &Nibbles,
+        child: &RlpNode,
+        changes: &[Change],
+    ) -> Result<Option<Tree>, TrieError> {
+        let full = path::join(path, key).ok_or_else(|| self.too_deep(path))?;
+        let changes = under(&full, changes);
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        let Some(Node::Branch(links)) = self.load(&full, child)? else {
+            return Err(self.corrupt(&full, "no branch under an extension"));
+        };
+        let tree = self.branch(&full, &links, None, changes)?;
+        self.lower(path, &full, tree, is_stored(child))
+    }
+
+    /// A leaf or extension whose path (`full`) new keys leave at depth `at`: a branch takes its place there.
+    fn fork(
+        &mut self,
+        path: &Nibbles,
+        full: &Nibbles,
+        at: usize,
+        node: Node,
+        changes: &[Change],
+    ) -> Result<Option<Tree>, TrieError> {
+        let stem = path::head(full, at);
+        let Some(nibble) = full.get(at) else { return Err(self.corrupt(full, "a key is another's prefix")) };
+        let rest = path::tail(full, at + 1);
+        let changes = under(&stem, changes);
+        let tree = match node {
+            Node::Leaf { value, .. } => {
+                let moved = Node::Leaf { key: rest, value };
+                self.branch(&stem, &Links::default(), Some((nibble, moved)), changes)?
+            }
+            Node::Extension { child, .. } if rest.is_empty() => {
+                self.branch(&stem, &Links::lone(nibble, &child), None, changes)?
+            }
+            Node::Extension { child, .. } => {
+                let moved = Node::Extension { key: rest, child };
+                self.branch(&stem, &Links::default(), Some((nibble, moved)), changes)?
+            }
+            Node::Branch(_) => return Err(self.corrupt(path, "a branch does not fork")),
+        };
+        self.lower(path, &stem, tree, false)
+    }
+
+    /// A branch at `path` with children `links`, and perhaps one `moved` under it that has no place yet.
+    fn branch(
+        &mut self,
+        path: &Nibbles,
+        links: &Links,
+        moved: Option<(u8, Node)>,
+        changes: &[Change],
+    ) -> Result<Option<Tree>, TrieError> {
+        let mut changed = if changes.len() < PARALLEL_CHANGES {
+            let mut changed = Vec::with_capacity(changes.len().min(16) + 1);
+            for group in groups(path.len(), changes) {
+                let (nibble, changes) = group.ok_or_else(|| self.too_deep(path))?;
+                if let Some(tree) = self.child(path, links, moved.as_ref(), nibble, changes)? {
+                    changed.push((nibble, tree));
+                }
+            }
+            changed
+        } else {
+            self.children_in_parallel(path, links, moved.as_ref(), changes)?
+        };
+        if let Some((nibble, node)) = moved
+            && let Err(at) = changed.binary_search_by_key(&nibble, |(nibble, _)| *nibble)
+        {
+            changed.insert(at, (nibble, node.into()));
+        }
+        if changed.is_empty() { Ok(None) } else { self.close_branch(path, links, changed).map(Some) }
+    }
+
+    fn children_in_parallel(
+        &mut self,
+        path: &Nibbles,
+        links: &Links,
+        moved: Option<&(u8, Node)>,
+        changes: &[Change],
+    ) -> Result<Vec<(u8, Tree)>, TrieError> {
+        let groups: Option<Vec<_>> = groups(path.len(), changes).collect();
+        let groups = groups.ok_or_else(|| self.too_deep(path))?;
+        let (reader, owner) = (self.reader, self.owner);
+        let child = |(nibble, changes)| {
+            let mut pass = Pass::new(reader, owner);
+            let tree = pass.child(path, links, moved, nibble, changes)?;
+            Ok((nibble, tree, pass.out))
+        };
+        let done = groups.into_par_iter().map(child).collect::<Result<Vec<_>, TrieError>>()?;
+        let mut changed = Vec::with_capacity(done.len() + 1);
+        for (nibble, tree, mut out) in done {
+            self.out.append(&mut out);
+            changed.extend(tree.map(|tree| (nibble, tree)));
+        }
+        Ok(changed)
+    }
+
+    /// One child of the branch at `path`.
+    fn child(
+        &mut self,
+        path: &Nibbles,
+        links: &Links,
+        moved: Option<&(u8, Node)>,
+        nibble: u8,
+        changes: &[Change],
+    ) -> Result<Option<Tree>, TrieError> {
+        let at = path::child(path, nibble).ok_or_else(|| self.too_deep(path))?;
+        let old = match moved {
+            Some((moved, node)) if *moved == nibble => Some(node.clone()),
+            _ => self.load(&at, links.get(nibble))?,
+        };
+        self.update(&at, old, changes)
+    }
+
+    /// What a branch becomes with its children `changed`: still a branch, or what the last child makes of it.
+    fn close_branch(
+        &mut self,
+        path: &Nibbles,
+        links: &Links,
+        changed: Vec<(u8, Tree)>,
+    ) -> Result<Tree, TrieError> {
+        let mut live: u16 = 0;
+        for nibble in 0..16u8 {
+            live |= u16::from(!links.get(nibble).is_empty()) << nibble;
+        }
+        for (nibble, tree) in &changed {
+            let bit = 1 << nibble;
+            live = if matches!(tree, Tree::Empty) { live & !bit } else { live | bit };
+        }
+        if live.count_ones() < 2 {
+            return self.collapse(path, links, changed, live);
+        }
+        let mut replaced = Vec::with_capacity(changed.len());
+        for (nibble, tree) in changed {
+            let at = path::child(path, nibble).ok_or_else(|| self.too_deep(path))?;
+            replaced.push((nibble, self.place(at, tree, links.is_stored(nibble))));
+        }
+        encode_branch(links, &replaced, &mut self.buf);
+        Ok(Tree::Branch { rlp: Bytes::copy_from_slice(&self.buf), link: RlpNode::from_rlp(&self.buf) })
+    }
+
+    /// A branch that has at most one child left, the one in the set `live`.
+    fn collapse(
+        &mut self,
+        path: &Nibbles,
+        links: &Links,
+        changed: Vec<(u8, Tree)>,
+        live: u16,
+    ) -> Result<Tree, TrieError> {
+        let mut last = None;
+        for (nibble, tree) in changed {
+            if live & (1 << nibble) == 0 {
+                let at = path::child(path, nibble).ok_or_else(|| self.too_deep(path))?;
+                self.forget(at, links.is_stored(nibble));
+            } else {
+                last = Some(tree);
+            }
+        }
+        if live == 0 {
+            return Ok(Tree::Empty);
+        }
+        let nibble = u8::try_from(live.trailing_zeros()).unwrap_or_default();
+        let at = path::child(path, nibble).ok_or_else(|| self.too_deep(path))?;
+        let tree = match last {
+            Some(tree) => tree,
+            None => match self.load(&at, links.get(nibble))? {
+                None => Tree::Empty,
+                // It stays where it is, with its entry.
+                Some(Node::Branch(_)) => {
+                    let child = RlpNode::from_raw(links.get(nibble)).unwrap_or_default();
+                    return Ok(Tree::Extension { key: path::single(nibble), child });
+                }
+                Some(node) => node.into(),
+            },
+        };
+        Ok(self.lower(path, &at, Some(tree), links.is_stored(nibble))?.unwrap_or(Tree::Empty))
+    }
+
+    /// Brings a subtree from `at` up to `path`, above it: a leaf or extension takes the nibbles between into
+    /// its key, a branch stays and gets an extension. `stored` says whether there is an entry at `at`.
+    fn lower(
+        &mut self,
+        path: &Nibbles,
+        at: &Nibbles,
+        tree: Option<Tree>,
+        stored: bool,
+    ) -> Result<Option<Tree>, TrieError> {
+        let Some(tree) = tree else { return Ok(None) };
+        let between = path::tail(at, path.len());
+        if between.is_empty() {
+            return Ok(Some(tree));
+        }
+        let longer = |key: &Nibbles| path::join(&between, key);
+        Ok(Some(match tree {
+            Tree::Branch { rlp, link } => {
+                let child = self.place(*at, Tree::Branch { rlp, link }, stored);
+                Tree::Extension { key: between, child }
+            }
+            Tree::Empty => {
+                self.forget(*at, stored);
+                Tree::Empty
+            }
+            Tree::Leaf { key, value } => {
+                self.forget(*at, stored);
+                Tree::Leaf { key: longer(&key).ok_or_else(|| self.too_deep(at))?, value }
+            }
+            Tree::Extension { key, child } => {
+                self.forget(*at, stored);
+                Tree::Extension { key: longer(&key).ok_or_else(|| self.too_deep(at))?, child }
+            }
+        }))
+    }
+
+    /// Settles a subtree at `path`, where `stored` says whether there was an entry; returns the reference to
+    /// it.
+    fn place(&mut self, path: Nibbles, tree: Tree, stored: bool) -> RlpNode {
+        let link = match &tree {
+            Tree::Empty => RlpNode::default(),
+            Tree::Branch { link, .. } => link.clone(),
+            Tree::Leaf { key, value } => {
+                encode_leaf(key, value, &mut self.buf, &mut self.value_buf);
+                RlpNode::from_rlp(&self.buf)
+            }
+            Tree::Extension { key, child } => {
+                encode_extension(key, child, &mut self.buf);
+                RlpNode::from_rlp(&self.buf)
+            }
+        };
+        if !is_stored(&link) {
+            self.forget(path, stored);
+            return link;
+        }
+        let rlp = match tree {
+            Tree::Branch { rlp, .. } => rlp,
+            _ => Bytes::copy_from_slice(&self.buf),
+        };
+        self.out.push((path, Some(rlp)));
+        link
+    }
+
+    /// The RLP of a subtree's top node.
+    fn encode(&mut self, tree: Tree) -> Bytes {
+        match tree {
+            Tree::Empty => return Bytes::new(),
+            Tree::Branch { rlp, .. } => return rlp,
+            Tree::Leaf { key, value } => encode_leaf(&key, &value, &mut self.buf, &mut self.value_buf),
+            Tree::Extension { key, child } => encode_extension(&key, &child, &mut self.buf),
+        }
+        Bytes::copy_from_slice(&self.buf)
+    }
+
+    fn forget(&mut self, path: Nibbles, stored: bool) {
+        if stored {
+            self.out.push((path, None));
+        }
+    }
+
+    /// The value that `change` puts where `old` was; `None` if it deletes.
+    fn resolve(&self, change: &Change, old: Option<&Bytes>) -> Result<Option<LeafValue>, TrieError> {
+        let (account, storage) = match &change.value {
+            Value::Delete => return Ok(None),
+            Value::Slot(value) => return Ok(Some(LeafValue::Slot(*value))),
+            #[cfg(test)]
+            Value::Raw(value) => return Ok(Some(LeafValue::Raw(value.clone()))),
+            Value::Account { account, storage } => (account, *storage),
+        };
+        let before = match old {
+            None => EMPTY_ROOT_HASH,
+            Some(leaf) => {
+                let read = TrieAccount::decode(&mut &leaf[..]);
+                read.map_err(|_| self.corrupt(&change.key, "leaf is no account"))?.storage_root
+            }
+        };
+        let storage_root = match storage {
+            StorageRoot::Unchanged => before,
+            StorageRoot::Changed { old, new } if old == before => new,
+            StorageRoot::Changed { .. } => {
+                let owner = Owner::Storage(B256::from_slice(&change.key.pack()));
+                return Err(TrieError::HashMismatch { owner, path: Nibbles::new() });
+            }
+        };
+        let (nonce, balance, code_hash) = (account.nonce, account.balance, account.code_hash);
+        Ok(Some(LeafValue::Account(TrieAccount { nonce, balance, storage_root, code_hash })))
+    }
+}
+
+/// The least depth at which a key that is put leaves the path `full`; `None` if none does.
+fn fork_depth(full: &Nibbles, changes: &[Change]) -> Option<usize> {
+    let leaving = changes.iter().filter(|change| !change.is_delete() && !change.key.starts_with(full));
+    leaving.map(|change| change.key.common_prefix_length(full)).min()
+}
+
+/// Those changes whose keys begin with `prefix`.
+fn under<'c>(prefix: &Nibbles, changes: &'c [Change]) -> &'c [Change] {
+    let start = changes.partition_point(|change| change.key < *prefix);
+    let rest = changes.get(start..).unwrap_or_default();
+    let len = rest.partition_point(|change| change.key.starts_with(prefix));
+    rest.get(..len).unwrap_or_default()
+}
+
+/// Splits changes by their nibble at `depth`; yields `None` for a key that has none.
+fn groups(depth: usize, mut rest: &[Change]) -> impl Iterator<Item = Option<(u8, &[Change])>> {
+    std::iter::from_fn(move || {
+        let first = rest.first()?;
+        let Some(nibble) = first.key.get(depth) else {
+            rest = &[];
+            return Some(None);
+        };
+        let len = rest.iter().take_while(|change| change.key.get(depth) == Some(nibble)).count();
+        let (group, after) = rest.split_at(len);
+        rest = after;
+        Some(Some((nibble, group)))
+    })
+}
+
+#[cfg(test)]
+mod tests;

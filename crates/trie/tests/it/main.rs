@@ -1,0 +1,177 @@
+//! The trie against a plain model of the state, over blocks, reorgs and layers.
+
+mod model;
+mod proofs;
+
+use model::{Block, Flat, State, block};
+use proptest::prelude::*;
+use quintet_trie::{
+    EMPTY_ROOT_HASH, Layer, Nibbles, NodeReader, Overlay, Owner, TrieChanges, TrieError, root_from_scratch,
+    state_root, update, update_with,
+};
+use quintet_types::StateDiff;
+use std::convert::Infallible;
+
+fn inverse(diff: &StateDiff, before: &State) -> TrieChanges {
+    let slot = |address: &_, _: &_, slot: &_| {
+        Ok::<_, Infallible>(before[address].1.get(slot).copied().unwrap_or_default())
+    };
+    let Ok(changes) = TrieChanges::inverse(diff, slot, |address, _| Ok(before[address].1.clone()));
+    changes
+}
+
+fn expected_root(state: &State) -> alloy_primitives::B256 {
+    root_from_scratch(state.iter().map(|(address, (account, storage))| (*address, *account, storage.clone())))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn blocks_and_their_inverses(blocks in prop::collection::vec(block(), 1..7)) {
+        let mut state = State::new();
+        let mut store = Flat::default();
+        let mut undo = Vec::new();
+        for (number, block) in (1..).zip(&blocks) {
+            let (after, diff) = model::execute(&state, block, number);
+            let (root, changes) = update(&store, &diff).unwrap();
+            undo.push((inverse(&diff, &state), store.clone(), state_root(&store).unwrap()));
+            store.apply(&changes);
+            prop_assert_eq!(root, expected_root(&after));
+            prop_assert_eq!(state_root(&store).unwrap(), root);
+            state = after;
+        }
+        for (changes, before, root) in undo.into_iter().rev() {
+            let (back, changes) = update_with(&store, &changes).unwrap();
+            store.apply(&changes);
+            prop_assert_eq!(back, root);
+            prop_assert_eq!(&store, &before);
+        }
+        prop_assert!(store.is_empty());
+    }
+
+    #[test]
+    fn many_blocks_in_one_pass(blocks in prop::collection::vec(block(), 2..6)) {
+        let mut state = State::new();
+        let mut store = Flat::default();
+        let mut steps = Flat::default();
+        let mut all = TrieChanges::default();
+        for (number, block) in (1..).zip(&blocks) {
+            let (after, diff) = model::execute(&state, block, number);
+            steps.apply(&update(&steps, &diff).unwrap().1);
+            if number == 1 {
+                store = steps.clone();
+            } else {
+                all.extend(TrieChanges::from(&diff));
+            }
+            state = after;
+        }
+        let (root, changes) = update_with(&store, &all).unwrap();
+        store.apply(&changes);
+        prop_assert_eq!(root, expected_root(&state));
+        prop_assert_eq!(store, steps);
+    }
+
+    #[test]
+    fn layers_stack_and_merge(blocks in prop::collection::vec(block(), 3)) {
+        let mut state = State::new();
+        let mut flat = Flat::default();
+        let mut diffs = Vec::new();
+        for (number, block) in (1..).zip(&blocks) {
+            let (after, diff) = model::execute(&state, block, number);
+            state = after;
+            diffs.push(diff);
+        }
+        let mut base = Flat::default();
+        base.apply(&update(&base, &diffs[0]).unwrap().1);
+        let (mut lower, mut upper, mut merged) = (Layer::new(), Layer::new(), Layer::new());
+        let second = update(&Overlay::new(&lower, &base), &diffs[1]).unwrap().1;
+        lower.apply(second.clone());
+        merged.apply(second);
+        let below = Overlay::new(&lower, &base);
+        let (root, third) = update(&Overlay::new(&upper, &below), &diffs[2]).unwrap();
+        upper.apply(third.clone());
+        merged.apply(third);
+        prop_assert_eq!(root, expected_root(&state));
+        prop_assert_eq!(state_root(&Overlay::new(&upper, &below)).unwrap(), root);
+        prop_assert_eq!(state_root(&Overlay::new(&merged, &base)).unwrap(), root);
+        for diff in &diffs {
+            flat.apply(&update(&flat, diff).unwrap().1);
+        }
+        let mut flushed = base.clone();
+        flushed.apply(&merged.to_update());
+        prop_assert_eq!(&flushed, &flat);
+        let mut twice = base.clone();
+        twice.apply(&lower.to_update());
+        twice.apply(&upper.to_update());
+        prop_assert_eq!(&twice, &flat);
+    }
+}
+
+/// Enough changes at once that every part runs in parallel.
+#[test]
+fn large_blocks_match_too() {
+    let mut state = State::new();
+    let mut store = Flat::default();
+    for number in 1..=4u64 {
+        let before = (state.clone(), store.clone());
+        let (after, diff) = model::execute(&state, &Block::large(number), number);
+        let (root, changes) = update(&store, &diff).unwrap();
+        store.apply(&changes);
+        assert_eq!(root, expected_root(&after));
+        let (back, changes) = update_with(&store, &inverse(&diff, &before.0)).unwrap();
+        let mut earlier = store.clone();
+        earlier.apply(&changes);
+        assert_eq!(earlier, before.1);
+        assert_eq!(back, expected_root(&before.0));
+        state = after;
+    }
+}
+
+#[test]
+fn an_empty_state_has_the_empty_root() {
+    let (root, changes) = update(&Layer::new(), &StateDiff::default()).unwrap();
+    assert_eq!(root, EMPTY_ROOT_HASH);
+    assert!(changes.is_empty());
+    assert_eq!(root_from_scratch(Vec::<(_, _, Vec<_>)>::new()), EMPTY_ROOT_HASH);
+}
+
+/// The values that a block already had are no change.
+#[test]
+fn writing_what_is_there_changes_nothing() {
+    let (_, diff) = model::execute(&State::new(), &Block::large(1), 1);
+    let mut store = Flat::default();
+    let (root, changes) = update(&store, &diff).unwrap();
+    store.apply(&changes);
+    let mut same = TrieChanges::from(&diff);
+    same.accounts.values_mut().for_each(|change| change.wipe_storage = false);
+    let (again, changes) = update_with(&store, &same).unwrap();
+    assert_eq!(again, root);
+    assert!(changes.is_empty(), "{} nodes", changes.nodes.len());
+}
+
+struct Failing;
+
+impl NodeReader for Failing {
+    fn node(&self, _: &Owner, _: &Nibbles) -> Result<Option<alloy_primitives::Bytes>, TrieError> {
+        Err(quintet_types::StateError::new(std::io::Error::other("disk")).into())
+    }
+}
+
+#[test]
+fn a_failing_store_is_an_error() {
+    assert!(matches!(update(&Failing, &StateDiff::default()), Err(TrieError::Read(_))));
+}
+
+/// A storage trie that is not the one that its account's leaf names must not be built upon.
+#[test]
+fn lost_storage_nodes_are_noticed() {
+    let (state, diff) = model::execute(&State::new(), &Block::large(1), 1);
+    let mut store = Flat::default();
+    store.apply(&update(&store, &diff).unwrap().1);
+    let (address, _) = state.iter().find(|(_, (_, storage))| !storage.is_empty()).unwrap();
+    store.drop_storage(&alloy_primitives::keccak256(address));
+    let (_, diff) = model::execute(&state, &Block::touch(*address), 2);
+    let result = update(&store, &diff);
+    assert!(matches!(result, Err(TrieError::HashMismatch { owner: Owner::Storage(_), .. })), "{result:?}");
+}

@@ -1,0 +1,347 @@
+//! The chain service's table of contents: each call decodes, makes one domain call, and encodes.
+
+use crate::build::PendingKey;
+use crate::chain::Chain;
+use crate::error::ChainError;
+use crate::import::Imported;
+use crate::rules::fork_of;
+use alloy_primitives::{Address, B256, U256};
+use alloy_rlp::Encodable;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::StreamExt;
+use quintet_chain_api::{BuildRequest, block_from_bytes, executed_to_proto, pooled_to_proto};
+use quintet_chainspec::{Fork, Genesis};
+use quintet_events::{Event, Topics};
+use quintet_proto::chain::v1::{self as proto, chain_service_server::ChainService};
+use quintet_proto::common::v1 as common;
+use quintet_service::Service;
+use quintet_service::grpc::{to_status, unimplemented};
+use quintet_txpool::Origin;
+use quintet_types::{Block, BlockRef, ChainEvent, ExecutedBlock, PoolEvent, RecoveredBlock};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tonic::{Request, Response, Status, Streaming};
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The gRPC face of a [`Chain`]. Cheap to clone.
+#[derive(Clone)]
+pub struct ChainServer {
+    chain: Arc<Chain>,
+    /// The last pending block; callers that ask at the same time share one build.
+    pending: Arc<Mutex<Option<(PendingKey, ExecutedBlock)>>>,
+}
+
+impl ChainServer {
+    /// Serves `chain`.
+    pub fn new(chain: Arc<Chain>) -> Self {
+        Self { chain, pending: Arc::default() }
+    }
+
+    /// Runs blocking work of the chain off the async threads, within the caller's span.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Chain) -> Result<T, ChainError> + Send + 'static,
+    ) -> Result<T, Status> {
+        let chain = Arc::clone(&self.chain);
+        let span = tracing::Span::current();
+        let outcome = tokio::task::spawn_blocking(move || span.in_scope(|| work(&chain))).await;
+        outcome.map_err(ChainError::from).and_then(|outcome| outcome).map_err(|error| to_status(&error))
+    }
+
+    async fn pending_block(&self) -> Result<ExecutedBlock, Status> {
+        let key = PendingKey {
+            head: self.chain.head().block.hash,
+            pool: self.chain.pool.version(),
+            beneficiary: self.chain.config.pending.beneficiary,
+        };
+        let mut cached = self.pending.lock().await;
+        if let Some((_, block)) = cached.as_ref().filter(|(cached, _)| *cached == key) {
+            return Ok(block.clone());
+        }
+        let block = self.blocking(Chain::pending).await?;
+        *cached = Some((key, block.clone()));
+        Ok(block)
+    }
+}
+
+#[tonic::async_trait]
+impl ChainService for ChainServer {
+    type StreamEventsStream = BoxStream<'static, Result<proto::StreamEventsResponse, Status>>;
+
+    async fn get_info(&self, _: Request<common::GetInfoRequest>) -> Answer<common::GetInfoResponse> {
+        Ok(Response::new(quintet_service::info::get_info(Service::Chain)))
+    }
+
+    async fn get_head(&self, _: Request<proto::GetHeadRequest>) -> Answer<proto::GetHeadResponse> {
+        let head = self.chain.head();
+        let (safe, finalized) = self.chain.finality().map_err(|error| to_status(&error))?;
+        Ok(Response::new(proto::GetHeadResponse {
+            head: Some(block_id(head.block)),
+            safe: safe.map(block_id),
+            finalized: finalized.map(block_id),
+            header: rlp(&head.header),
+            total_difficulty: quantity(head.total_difficulty),
+        }))
+    }
+
+    async fn get_chain_spec(&self, _: Request<proto::GetChainSpecRequest>) -> Answer<proto::GetChainSpecResponse> {
+        let spec = &self.chain.spec;
+        let genesis = Genesis { alloc: Default::default(), ..spec.genesis().clone() };
+        let genesis_json = genesis.to_json().map_err(|error| to_status(&ChainError::from(error)))?;
+        Ok(Response::new(proto::GetChainSpecResponse {
+            genesis_json,
+            genesis: Some(block_id(BlockRef { number: 0, hash: spec.genesis_hash() })),
+            network_id: self.chain.config.network_id,
+        }))
+    }
+
+    async fn get_sync_status(
+        &self,
+        _: Request<proto::GetSyncStatusRequest>,
+    ) -> Answer<proto::GetSyncStatusResponse> {
+        // Blocks come from the miner and from files only: there is no sync that could be under way.
+        Ok(Response::new(proto::GetSyncStatusResponse { progress: None }))
+    }
+
+    async fn send_transaction(
+        &self,
+        request: Request<proto::SendTransactionRequest>,
+    ) -> Answer<proto::SendTransactionResponse> {
+        let request = request.into_inner();
+        let origin = if request.local { Origin::Local } else { Origin::Remote };
+        let sent = self.chain.pool.send(&request.transaction, origin, request.allow_unprotected).await;
+        let hash = sent.map_err(|error| to_status(&error))?;
+        Ok(Response::new(proto::SendTransactionResponse { hash: Bytes::copy_from_slice(hash.as_slice()) }))
+    }
+
+    async fn get_pool_transaction(
+        &self,
+        request: Request<proto::GetPoolTransactionRequest>,
+    ) -> Answer<proto::GetPoolTransactionResponse> {
+        let hash = hash(&request.get_ref().hash, "hash")?;
+        let found = self.chain.pool.get(&hash);
+        let transaction = found.map(|(tx, pending)| pooled_to_proto(&tx.transaction, tx.sender, pending));
+        Ok(Response::new(proto::GetPoolTransactionResponse { transaction }))
+    }
+
+    async fn get_pool_content(
+        &self,
+        request: Request<proto::GetPoolContentRequest>,
+    ) -> Answer<proto::GetPoolContentResponse> {
+        let sender = &request.get_ref().sender;
+        let (pending, queued) = if sender.is_empty() {
+            let content = self.chain.pool.content();
+            (content.pending.into_values().flatten().collect(), content.queued.into_values().flatten().collect())
+        } else {
+            self.chain.pool.content_from(&address(sender)?)
+        };
+        let encode = |list: Vec<Arc<quintet_types::PoolTransaction>>, pending| {
+            list.into_iter().map(move |tx| pooled_to_proto(&tx.transaction, tx.sender, pending))
+        };
+        let transactions = encode(pending, true).chain(encode(queued, false)).collect();
+        Ok(Response::new(proto::GetPoolContentResponse { transactions }))
+    }
+
+    async fn get_pool_status(
+        &self,
+        _: Request<proto::GetPoolStatusRequest>,
+    ) -> Answer<proto::GetPoolStatusResponse> {
+        let status = self.chain.pool.status();
+        let (pending, queued) = (status.pending as u64, status.queued as u64);
+        Ok(Response::new(proto::GetPoolStatusResponse { pending, queued }))
+    }
+
+    async fn get_pool_nonce(
+        &self,
+        request: Request<proto::GetPoolNonceRequest>,
+    ) -> Answer<proto::GetPoolNonceResponse> {
+        let address = address(&request.get_ref().address)?;
+        let nonce = self.chain.pool.nonce(&address).map_err(|error| to_status(&error))?;
+        Ok(Response::new(proto::GetPoolNonceResponse { nonce }))
+    }
+
+    async fn set_pool_minimum_tip(
+        &self,
+        request: Request<proto::SetPoolMinimumTipRequest>,
+    ) -> Answer<proto::SetPoolMinimumTipResponse> {
+        self.chain.pool.set_minimum_tip(price(&request.get_ref().tip, "tip")?);
+        Ok(Response::new(proto::SetPoolMinimumTipResponse {}))
+    }
+
+    async fn get_pending_block(
+        &self,
+        _: Request<proto::GetPendingBlockRequest>,
+    ) -> Answer<proto::GetPendingBlockResponse> {
+        let block = Some(executed_to_proto(&self.pending_block().await?));
+        Ok(Response::new(proto::GetPendingBlockResponse { block }))
+    }
+
+    async fn build_block(
+        &self,
+        request: Request<proto::BuildBlockRequest>,
+    ) -> Answer<proto::BuildBlockResponse> {
+        let request = build_request(request.into_inner())?;
+        let Some(work) = self.blocking(move |chain| chain.build(&request)).await? else {
+            return Ok(Response::new(proto::BuildBlockResponse::default()));
+        };
+        Ok(Response::new(proto::BuildBlockResponse {
+            block: rlp(&work.block),
+            seal_hash: Bytes::copy_from_slice(work.seal_hash.as_slice()),
+            transactions: work.transactions,
+            fees: quantity(work.fees),
+        }))
+    }
+
+    async fn submit_block(
+        &self,
+        request: Request<proto::SubmitBlockRequest>,
+    ) -> Answer<proto::SubmitBlockResponse> {
+        let proto::SubmitBlockRequest { block, fencing_token } = request.into_inner();
+        let block = block_from_bytes(&block).map_err(|_| to_status(&ChainError::InvalidRequest("block")))?;
+        let (block, canonical) = self
+            .blocking(move |chain| {
+                let block = recover(chain, block)?;
+                let reference = block.block_ref();
+                let imported = chain.import(block, fencing_token)?;
+                Ok((reference, matches!(imported, Imported::Head | Imported::Known { canonical: true })))
+            })
+            .await?;
+        Ok(Response::new(proto::SubmitBlockResponse { block: Some(block_id(block)), canonical }))
+    }
+
+    async fn import_blocks(
+        &self,
+        request: Request<Streaming<proto::ImportBlocksRequest>>,
+    ) -> Answer<proto::ImportBlocksResponse> {
+        let mut blocks = request.into_inner();
+        let (mut imported, mut skipped) = (0, 0);
+        while let Some(request) = blocks.message().await? {
+            let block =
+                block_from_bytes(&request.block).map_err(|_| to_status(&ChainError::InvalidRequest("block")))?;
+            let outcome = self.blocking(move |chain| chain.import(recover(chain, block)?, 0)).await?;
+            match outcome {
+                Imported::Known { .. } => skipped += 1,
+                Imported::Head | Imported::Side => imported += 1,
+            }
+        }
+        let head = Some(block_id(self.chain.head().block));
+        Ok(Response::new(proto::ImportBlocksResponse { imported, skipped, head }))
+    }
+
+    async fn set_head(&self, request: Request<proto::SetHeadRequest>) -> Answer<proto::SetHeadResponse> {
+        let number = request.get_ref().number;
+        let head = self.blocking(move |chain| chain.rewind(number)).await?;
+        Ok(Response::new(proto::SetHeadResponse { head: Some(block_id(head)) }))
+    }
+
+    async fn stream_events(
+        &self,
+        request: Request<proto::StreamEventsRequest>,
+    ) -> Answer<Self::StreamEventsStream> {
+        let request = request.into_inner();
+        let cursor = match request.cursor {
+            Some(cursor) => Some(BlockRef { number: cursor.number, hash: hash(&cursor.hash, "cursor")? }),
+            None => None,
+        };
+        let topics = if request.pool { Topics::ALL } else { Topics::CHAIN };
+        let subscription = self.chain.bus.subscribe(topics, cursor);
+        let chain = Arc::clone(&self.chain);
+        let events = futures::stream::unfold(subscription, |mut subscription| async move {
+            subscription.next().await.map(|event| (event, subscription))
+        });
+        Ok(Response::new(events.map(move |event| Ok(event_to_proto(&chain, event))).boxed()))
+    }
+}
+
+/// The link that p2p instances dial; see `PeerLinkService`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PeerLinkServer;
+
+#[tonic::async_trait]
+impl proto::peer_link_service_server::PeerLinkService for PeerLinkServer {
+    type ConnectStream = BoxStream<'static, Result<proto::ConnectResponse, Status>>;
+
+    async fn connect(&self, _: Request<Streaming<proto::ConnectRequest>>) -> Answer<Self::ConnectStream> {
+        Err(unimplemented("the eth protocol and sync with peers"))
+    }
+}
+
+/// Recovers a block's senders; a high-s signature (EIP-2) is refused from Homestead on.
+fn recover(chain: &Chain, block: Block) -> Result<RecoveredBlock, ChainError> {
+    let hash = block.header.hash_slow();
+    let low_s = fork_of(&chain.spec, &block.header) >= Fork::Homestead;
+    let senders = quintet_types::recover_senders(&block.body.transactions, low_s).map_err(|error| {
+        ChainError::InvalidBlock { number: block.header.number, hash, reason: error.to_string() }
+    })?;
+    Ok(RecoveredBlock { hash, block, senders })
+}
+
+fn build_request(request: proto::BuildBlockRequest) -> Result<BuildRequest, Status> {
+    let optional = |bytes: &Bytes, what| if bytes.is_empty() { Ok(None) } else { hash(bytes, what).map(Some) };
+    Ok(BuildRequest {
+        parent_hash: optional(&request.parent_hash, "parent_hash")?,
+        timestamp: request.timestamp,
+        beneficiary: address(&request.beneficiary)?,
+        extra_data: request.extra_data.into(),
+        gas_limit_target: request.gas_limit_target,
+        minimum_tip: price(&request.minimum_tip, "minimum_tip")?,
+        prev_randao: optional(&request.prev_randao, "prev_randao")?.unwrap_or_default(),
+        parent_beacon_block_root: optional(&request.parent_beacon_block_root, "parent_beacon_block_root")?,
+        fill_budget: Duration::from_millis(u64::from(request.fill_budget_ms)),
+        allow_empty: request.allow_empty,
+    })
+}
+
+fn event_to_proto(chain: &Chain, event: Result<Event, quintet_events::Gap>) -> proto::StreamEventsResponse {
+    use proto::stream_events_response::Event as Message;
+    let (traceparent, event) = match event {
+        Ok(Event::Chain(ChainEvent::Block(delta))) => {
+            (delta.trace.0.to_string(), Message::Block(executed_to_proto(&delta.executed)))
+        }
+        Ok(Event::Chain(ChainEvent::Reverted(blocks))) => {
+            let blocks = blocks.iter().copied().map(block_id).collect();
+            (String::new(), Message::Reverted(proto::Reverted { blocks }))
+        }
+        Ok(Event::Pool(PoolEvent::Pending(tx))) => {
+            let message = pooled_to_proto(&tx.transaction, tx.sender, true);
+            (tx.trace.0.to_string(), Message::PendingTransaction(message))
+        }
+        Err(gap) => {
+            let head = gap.head.unwrap_or_else(|| chain.head().block);
+            (String::new(), Message::Gap(proto::Gap { head: Some(block_id(head)) }))
+        }
+    };
+    proto::StreamEventsResponse { traceparent, event: Some(event) }
+}
+
+fn block_id(block: BlockRef) -> common::BlockId {
+    common::BlockId { number: block.number, hash: Bytes::copy_from_slice(block.hash.as_slice()) }
+}
+
+fn rlp(value: &impl Encodable) -> Bytes {
+    alloy_rlp::encode(value).into()
+}
+
+fn quantity(value: U256) -> Bytes {
+    value.to_be_bytes_trimmed_vec().into()
+}
+
+fn bad(what: &'static str) -> Status {
+    to_status(&ChainError::InvalidRequest(what))
+}
+
+fn hash(bytes: &[u8], what: &'static str) -> Result<B256, Status> {
+    B256::try_from(bytes).map_err(|_| bad(what))
+}
+
+fn address(bytes: &[u8]) -> Result<Address, Status> {
+    Address::try_from(bytes).map_err(|_| bad("address"))
+}
+
+fn price(bytes: &[u8], what: &'static str) -> Result<u128, Status> {
+    let value = U256::try_from_be_slice(bytes).ok_or_else(|| bad(what))?;
+    u128::try_from(value).map_err(|_| bad(what))
+}

@@ -1,0 +1,11 @@
+//! Why the service did not start.
+
+use quintet_service::ServiceError;
+
+/// Why the service did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum P2pError {
+    /// A part that all services share failed.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+}
