@@ -25,10 +25,6 @@ impl ChainSpec {
         let (true, Some(base_fee)) = (self.is_london_active(parent.number), parent.base_fee_per_gas) else {
             return Some(INITIAL_BASE_FEE);
         };
-        if parent.gas_limit < 2 {
-            // No gas target to divide by: a limit that small never comes from a valid chain.
-            return Some(base_fee);
-        }
         Some(calc_next_block_base_fee(parent.gas_used, parent.gas_limit, base_fee, self.base_fee_params()))
     }
 

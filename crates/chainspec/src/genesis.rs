@@ -121,11 +121,16 @@ fn read_alloc(alloc: &Object<'_>) -> Result<BTreeMap<Address, GenesisAccount>, C
     alloc.entries().map(entry).collect()
 }
 
+/// Geth demands a balance. Files in cpp-ethereum's dialect call it `wei`, and leave it out of contracts.
 fn read_account(object: &Object<'_>) -> Result<GenesisAccount, ChainSpecError> {
     let storage = object.object("storage")?.map(|storage| read_storage(&storage)).transpose()?;
+    let balance = object.u256("balance")?.or(object.u256("wei")?);
+    if balance.is_none() && !["code", "nonce", "storage"].iter().any(|field| object.get(field).is_some()) {
+        return Err(ChainSpecError::MissingField { field: "balance", of: "GenesisAccount" });
+    }
     Ok(GenesisAccount {
         nonce: object.u64("nonce")?.filter(|nonce| *nonce != 0),
-        balance: object.u256("balance")?.unwrap_or_default(),
+        balance: balance.unwrap_or_default(),
         code: object.bytes("code")?.filter(|code| !code.is_empty()),
         storage: storage.filter(|storage| !storage.is_empty()),
         ..GenesisAccount::default()
@@ -201,6 +206,10 @@ mod tests {
                 "config.blobSchedule.cancun.max: invalid hex or decimal integer -1",
             ),
             (r#"{"config": {"chainId": 1, "amsterdamTime": 0}}"#, "unsupported fork: amsterdamTime"),
+            (
+                r#"{"gasLimit": 1, "difficulty": 1, "alloc": {"0000000000000000000000000000000000000012": {}}}"#,
+                "missing required field 'balance' for GenesisAccount",
+            ),
             (r#"{"extraData": "0x123"}"#, "extraData: invalid hex string"),
             (
                 r#"{"gasLimit": 1, "difficulty": 1, "alloc": {"0x12": {}}}"#,

@@ -37,12 +37,12 @@ impl Genesis {
     pub fn state_root(&self) -> B256 {
         let account = |listed: &crate::GenesisAccount| {
             let slots: Vec<_> = listed.storage_slots().filter(|(_, value)| !value.is_zero()).collect();
-            TrieAccount {
-                nonce: listed.nonce.unwrap_or_default(),
-                balance: listed.balance,
-                storage_root: alloy_trie::root::storage_root_unhashed(slots),
-                code_hash: listed.code_hash().unwrap_or(KECCAK256_EMPTY),
-            }
+            TrieAccount::new(
+                listed.nonce.unwrap_or_default(),
+                listed.balance,
+                alloy_trie::root::storage_root_unhashed(slots),
+                listed.code_hash().unwrap_or(KECCAK256_EMPTY),
+            )
         };
         alloy_trie::root::state_root_unhashed(
             self.alloc.iter().map(|(address, listed)| (*address, account(listed))),

@@ -90,7 +90,8 @@ pub(crate) fn string(text: &str) -> Result<String, String> {
     serde_json::from_str(text).map_err(|_| format!("{text} is not a string"))
 }
 
-/// A number: JSON integer, decimal string, or hex string with `0x`. An empty string is zero, as for geth.
+/// A number: JSON integer, decimal string, or hex string with `0x`. No digits are zero: geth takes an empty
+/// string so, and old genesis files have a bare `0x`.
 pub(crate) fn number(text: &str) -> Result<U256, String> {
     let invalid = || format!("invalid hex or decimal integer {text}");
     let digits = if text.starts_with('"') { string(text)? } else { text.to_owned() };
@@ -98,10 +99,10 @@ pub(crate) fn number(text: &str) -> Result<U256, String> {
         Some(hex) => (hex, 16),
         None => (digits.as_str(), 10),
     };
-    if digits.is_empty() && radix == 10 {
+    if digits.is_empty() {
         return Ok(U256::ZERO);
     }
-    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+    if !digits.chars().all(|c| c.is_digit(radix)) {
         return Err(invalid());
     }
     U256::from_str_radix(digits, u64::from(radix)).map_err(|_| format!("{text} does not fit into 256 bits"))
@@ -142,9 +143,11 @@ mod tests {
         for text in ["16", "\"16\"", "\"0x10\"", "\"0X10\"", "\"0x00010\""] {
             assert_eq!(number(text), Ok(U256::from(16)), "{text}");
         }
-        assert_eq!(number("\"\""), Ok(U256::ZERO));
+        for text in ["\"\"", "\"0x\""] {
+            assert_eq!(number(text), Ok(U256::ZERO), "{text}");
+        }
         assert_eq!(number("58750000000000000000000").unwrap().to_string(), "58750000000000000000000");
-        for text in ["1e3", "1.5", "-1", "\"0x\"", "\"0xg\"", "\"1_0\"", "true", "[]", "\"٣\""] {
+        for text in ["1e3", "1.5", "-1", "\"0xg\"", "\"1_0\"", "true", "[]", "\"٣\""] {
             assert!(number(text).is_err(), "{text}");
         }
         let too_large = format!("\"0x1{}\"", "0".repeat(64));

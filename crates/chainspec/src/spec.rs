@@ -302,3 +302,93 @@ impl ChainSpec {
 pub(crate) fn is_passed(at: Option<u64>, now: u64) -> bool {
     at.is_some_and(|at| at <= now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mainnet() -> ChainSpec {
+        ChainSpec::preset("mainnet").unwrap()
+    }
+
+    #[test]
+    fn mainnet_went_through_every_fork() {
+        let spec = mainnet();
+        let blocks = [
+            (0, Fork::Frontier),
+            (1_150_000, Fork::Homestead),
+            (2_463_000, Fork::TangerineWhistle),
+            (2_675_000, Fork::SpuriousDragon),
+            (4_370_000, Fork::Byzantium),
+            (7_280_000, Fork::Petersburg),
+            (9_069_000, Fork::Istanbul),
+            (9_200_000, Fork::MuirGlacier),
+            (12_244_000, Fork::Berlin),
+            (12_965_000, Fork::London),
+            (13_773_000, Fork::ArrowGlacier),
+            (15_050_000, Fork::GrayGlacier),
+        ];
+        let mut before = Fork::Frontier;
+        for (number, fork) in blocks {
+            assert_eq!(spec.fork_at(number, u64::MAX, false), fork);
+            assert_eq!(spec.fork_at(number.saturating_sub(1), 0, false), before);
+            before = fork;
+        }
+        let times = [
+            (0, Fork::Paris),
+            (1_681_338_455, Fork::Shanghai),
+            (1_710_338_135, Fork::Cancun),
+            (1_746_612_311, Fork::Prague),
+            (1_764_798_551, Fork::Osaka),
+        ];
+        for (time, fork) in times {
+            assert_eq!(spec.fork_at(15_537_394, time, true), fork);
+        }
+        let ttd = spec.terminal_total_difficulty().unwrap();
+        assert!(spec.is_merged_after(ttd) && !spec.is_merged_after(ttd - U256::ONE));
+        assert_eq!(spec.dao_fork(), Some(DaoFork { block: 1_920_000, support: true }));
+        assert_eq!((spec.consensus(), spec.network_id()), (Consensus::Ethash, 1));
+    }
+
+    #[test]
+    fn constantinople_without_its_fix_is_a_fork_of_its_own() {
+        let spec = ChainSpec::preset("ropsten").unwrap();
+        assert_eq!(spec.fork_at(4_230_000, 0, false), Fork::Constantinople);
+        assert_eq!(spec.fork_at(4_939_394, 0, false), Fork::Petersburg);
+        let mut genesis = spec.genesis().clone();
+        if let Some(config) = genesis.config.as_mut() {
+            *config = ChainConfig { petersburg_block: None, istanbul_block: None, ..config.clone() };
+            config.muir_glacier_block = None;
+            config.berlin_block = None;
+            config.london_block = None;
+        }
+        let spec = ChainSpec::new(genesis).unwrap();
+        assert_eq!(spec.fork_at(4_230_000, 0, false), Fork::Petersburg);
+    }
+
+    #[test]
+    fn replay_protection_has_a_block_of_its_own() {
+        let text = r#"{"config": {"chainId": 9, "homesteadBlock": 0, "eip150Block": 0, "eip155Block": 3,
+            "eip158Block": 5}, "gasLimit": 1, "difficulty": 1, "alloc": {}}"#;
+        let spec = ChainSpec::from_json(text).unwrap();
+        assert!(spec.is_eip155_active(3) && !spec.is_eip158_active(4));
+        assert_eq!(spec.fork_at(4, 0, false), Fork::TangerineWhistle);
+    }
+
+    #[test]
+    fn a_database_of_another_network_or_schedule_is_refused() {
+        let spec = mainnet();
+        let config = spec.config();
+        spec.check_database(spec.genesis_hash(), config, 20_000_000, 1_700_000_000).unwrap();
+        let error = spec.check_database(B256::repeat_byte(1), config, 0, 0).unwrap_err().to_string();
+        let stored = "01".repeat(32);
+        let new = "d4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3";
+        assert_eq!(error, format!("database contains incompatible genesis (have {stored}, new {new})"));
+        let other = ChainConfig { homestead_block: Some(1), ..config.clone() };
+        let error = spec.check_database(spec.genesis_hash(), &other, 5, 0).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "mismatching Homestead fork block in database (have block 1, want block 1150000, rewindto block 0)"
+        );
+    }
+}

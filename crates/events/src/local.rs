@@ -79,13 +79,8 @@ impl EventBus for LocalBus {
             }
             self.shared.chain.subscribe()
         });
-        let source = Source {
-            shared: Arc::downgrade(&self.shared),
-            replay,
-            chain,
-            pool,
-            missed: Arc::clone(&missed),
-        };
+        let source =
+            Source { shared: Arc::downgrade(&self.shared), replay, chain, pool, missed: Arc::clone(&missed) };
         let events = stream::unfold(source, |mut source| async move {
             let item = source.next().await?;
             Some((item, source))
@@ -170,7 +165,9 @@ impl Log {
     fn after(&self, cursor: BlockRef) -> Option<impl Iterator<Item = ChainEvent> + '_> {
         let newest = self.events.iter().enumerate().rev().find_map(|(index, event)| match event {
             ChainEvent::Block(delta) if delta.block_ref() == cursor => Some(index + 1),
-            ChainEvent::Block(delta) if delta.executed.block.header().parent_hash == cursor.hash => Some(index),
+            ChainEvent::Block(delta) if delta.executed.block.header().parent_hash == cursor.hash => {
+                Some(index)
+            }
             ChainEvent::Reverted(blocks) if blocks.first() == Some(&cursor) => Some(index),
             _ => None,
         });

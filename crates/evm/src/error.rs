@@ -240,7 +240,7 @@ pub enum ExecutionError {
         /// Its hash.
         hash: B256,
         /// Why not.
-        error: TxError,
+        error: Box<TxError>,
     },
     /// The block's senders do not match its transactions.
     #[error("block has {transactions} transactions and {senders} senders")]

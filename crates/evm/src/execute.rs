@@ -60,7 +60,9 @@ pub fn execute_block(
         Processor::open(environment, state, header.parent_hash, header.parent_beacon_block_root)?;
     for (index, (transaction, sender)) in block.transactions().enumerate() {
         processor.transaction(transaction, sender, roots).map_err(|error| match error {
-            VmError::Tx(error) => ExecutionError::Transaction { index, hash: *transaction.tx_hash(), error },
+            VmError::Tx(error) => {
+                ExecutionError::Transaction { index, hash: *transaction.tx_hash(), error: Box::new(error) }
+            }
             VmError::Fatal(error) => error,
         })?;
     }

@@ -132,7 +132,7 @@ pub struct AppliedTransaction {
 }
 
 /// Runs one transaction as state tests want it: no system calls, no rewards, and the beneficiary touched after
-/// a transaction that ran.
+/// a transaction that ran; with `touch_anyway`, also after one that could not.
 ///
 /// # Errors
 /// When the state cannot be read or the rules are not implemented.
@@ -142,6 +142,7 @@ pub fn apply_transaction(
     state: &dyn StateReader,
     transaction: &Transaction,
     sender: Address,
+    touch_anyway: bool,
 ) -> Result<AppliedTransaction, ExecutionError> {
     let environment = BlockEnvironment::new(spec, header, header.beneficiary)?;
     let (number, fork) = (environment.number, environment.cfg.spec);
@@ -152,7 +153,7 @@ pub fn apply_transaction(
         Err(VmError::Fatal(error)) => return Err(error),
     };
     let (mut overlay, receipts) = processor.into_parts();
-    if rejected.is_none() {
+    if rejected.is_none() || touch_anyway {
         overlay.add_balance(header.beneficiary, U256::ZERO, fork)?;
     }
     let logs = receipts.into_iter().flat_map(Receipt::into_logs).collect();

@@ -76,7 +76,8 @@ impl MinerClient {
 
     /// Hands in an outside searcher's solution; whether it was accepted.
     pub async fn submit_work(&self, nonce: u64, seal_hash: B256, mix_hash: B256) -> Result<bool, RpcError> {
-        let request = proto::SubmitWorkRequest { nonce, seal_hash: fixed(seal_hash), mix_hash: fixed(mix_hash) };
+        let request =
+            proto::SubmitWorkRequest { nonce, seal_hash: fixed(seal_hash), mix_hash: fixed(mix_hash) };
         Ok(self.rpc.clone().submit_work(request).await?.into_inner().accepted)
     }
 

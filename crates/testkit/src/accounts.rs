@@ -1,11 +1,12 @@
 //! The ten well-known development accounts, and transactions of every type signed by them.
 
-use alloy_consensus::transaction::RlpEcdsaSignableTx;
 use alloy_consensus::{
     SignableTransaction, Signed, TxEip4844, TxEip4844Variant, TxEip4844WithSidecar, TxEnvelope,
 };
-use alloy_eips::eip4844::builder::{SidecarBuilder, SimpleCoder};
-use alloy_eips::eip7594::BlobTransactionSidecarVariant;
+use alloy_eips::eip4844::BlobTransactionSidecar;
+use alloy_eips::eip4844::builder::{BuildableSidecar, SidecarBuilder, SimpleCoder};
+use alloy_eips::eip4844::env_settings::EnvKzgSettings;
+use alloy_eips::eip7594::{BlobTransactionSidecarEip7594, BlobTransactionSidecarVariant};
 use alloy_eips::eip7702::{Authorization, SignedAuthorization};
 use alloy_primitives::{Address, B256, Signature};
 use bip32::{DerivationPath, XPrv};
@@ -74,7 +75,7 @@ impl TestAccount {
     /// Signs any transaction: `TxLegacy`, `TxEip2930`, `TxEip1559`, `TxEip4844`, `TxEip7702`. The result turns
     /// into the envelope of pools ([`TxEnvelope`]) and, but for sidecars, of blocks
     /// (`quintet_types::Transaction`) by `into()`.
-    pub fn sign<T: SignableTransaction<Signature> + RlpEcdsaSignableTx>(&self, transaction: T) -> Signed<T> {
+    pub fn sign<T: SignableTransaction<Signature>>(&self, transaction: T) -> Signed<T> {
         let signature = self.sign_hash(transaction.signature_hash());
         transaction.into_signed(signature)
     }
@@ -107,14 +108,13 @@ fn sidecar(blobs: &[&[u8]], cells: bool) -> BlobTransactionSidecarVariant {
         assert_eq!(blob.len(), 1, "the data of one blob fits into one blob");
         raw.extend(blob);
     }
-    let mut builder = SidecarBuilder::<SimpleCoder>::with_capacity(raw.len());
-    for data in blobs {
-        builder.ingest(data);
-    }
+    let settings = EnvKzgSettings::Default.get();
     if cells {
-        BlobTransactionSidecarVariant::Eip7594(builder.build_7594().expect("valid blobs"))
+        let sidecar = BlobTransactionSidecarEip7594::build_with_settings(raw, settings);
+        BlobTransactionSidecarVariant::Eip7594(sidecar.expect("valid blobs"))
     } else {
-        BlobTransactionSidecarVariant::Eip4844(builder.build_4844().expect("valid blobs"))
+        let sidecar = BlobTransactionSidecar::build_with_settings(raw, settings);
+        BlobTransactionSidecarVariant::Eip4844(sidecar.expect("valid blobs"))
     }
 }
 
@@ -158,6 +158,6 @@ mod tests {
         assert_eq!(all[4].blob_versioned_hashes().map(<[B256]>::len), Some(2));
         let sidecar = all[5].as_eip4844().unwrap().tx().as_with_sidecar().unwrap().sidecar.clone();
         let hashes = all[5].blob_versioned_hashes().unwrap();
-        sidecar.validate(hashes, alloy_eips::eip4844::env_settings::EnvKzgSettings::Default.get()).unwrap();
+        sidecar.validate(hashes, EnvKzgSettings::Default.get()).unwrap();
     }
 }

@@ -131,12 +131,15 @@ mod tests {
         assert_eq!(homestead.fork_at(5, 0, false), Fork::Homestead);
         assert_eq!(spec("HomesteadToDaoAt5").dao_fork().map(|dao| dao.block), Some(5));
         let merge = spec("ArrowGlacierToParisAtDiffC0000");
-        assert_eq!(merge.fork_at(1, 0, false), Fork::GrayGlacier.min(Fork::ArrowGlacier));
+        assert_eq!(merge.fork_at(1, 0, false), Fork::ArrowGlacier);
         assert_eq!(merge.terminal_total_difficulty(), Some(U256::from(0xC_0000)));
         let prague = spec("CancunToPragueAtTime15k");
         assert_eq!(prague.fork_at(1, 14_999, true), Fork::Cancun);
         assert_eq!(prague.fork_at(1, 15_000, true), Fork::Prague);
-        assert_eq!(spec("BPO2ToBPO3AtTime15k").blob_params_at(15_000).map(|params| params.max_blob_count), Some(32));
+        assert_eq!(
+            spec("BPO2ToBPO3AtTime15k").blob_params_at(15_000).map(|params| params.max_blob_count),
+            Some(32)
+        );
         assert_eq!(test_network("Verkle"), None);
     }
 }

@@ -1,12 +1,22 @@
 //! What a changed key costs, in a small trie and in a large one: `cargo run --release --example scale`.
-//! Nodes are in memory, so this is the trie's own work: decoding, hashing, and the update it returns.
+//! Nodes are in memory, so this is the trie's own work: decoding, hashing, and the update it returns. A round
+//! finds the nodes of the rounds before in a layer, and the others in what stands for a store.
 
 #![allow(clippy::cast_precision_loss)] // The figures are small, and printed rounded.
 
-use alloy_primitives::{Address, U256, keccak256};
-use quintet_trie::{Layer, Overlay, update};
+use alloy_primitives::{Address, Bytes, U256, keccak256};
+use quintet_trie::{Layer, Nibbles, NodeReader, Overlay, Owner, TrieError, update};
 use quintet_types::{Account, AccountDiff, StateDiff};
 use std::time::Instant;
+
+/// Nodes that are checked on the way in, as a store's are.
+struct Store(Layer);
+
+impl NodeReader for Store {
+    fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<Bytes>, TrieError> {
+        self.0.node(owner, path)
+    }
+}
 
 /// Spread over the address space, and the same on every run.
 fn address(n: u64) -> Address {
@@ -34,13 +44,13 @@ fn slots(size: u64, count: u64, value: u64) -> StateDiff {
 
 fn measure(what: &str, make: impl Fn(u64, u64, u64) -> StateDiff) {
     for size in [10_000, 1_000_000] {
-        let mut base = Layer::new();
+        let mut base = Store(Layer::new());
         let diff = make(size, size, 1);
         let start = Instant::now();
         let changes = update(&base, &diff).expect("nodes are sound").1;
         let micros = start.elapsed().as_secs_f64() * 1e6;
         println!("{what}: {size} keys built at once, {:.2} us a key", micros / size as f64);
-        base.apply(changes);
+        base.0.apply(changes);
         for count in [100, 1_000, 10_000.min(size)] {
             let (mut layer, mut micros, mut nodes) = (Layer::new(), 0.0, 0);
             let rounds = 10;

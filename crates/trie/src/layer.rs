@@ -93,6 +93,10 @@ impl NodeReader for Layer {
     fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<Bytes>, TrieError> {
         Ok(self.get(owner, path).flatten().cloned())
     }
+
+    fn is_trusted(&self, owner: &Owner, path: &Nibbles) -> bool {
+        self.get(owner, path).is_some()
+    }
 }
 
 fn cost(node: Option<&Bytes>) -> usize {
@@ -125,5 +129,9 @@ impl NodeReader for Overlay<'_> {
             Some(known) => Ok(known.cloned()),
             None => self.base.node(owner, path),
         }
+    }
+
+    fn is_trusted(&self, owner: &Owner, path: &Nibbles) -> bool {
+        self.layer.is_trusted(owner, path) || self.base.is_trusted(owner, path)
     }
 }

@@ -32,11 +32,20 @@ pub trait NodeReader: Sync {
     /// # Errors
     /// [`TrieError::Read`] when the store cannot answer.
     fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<Bytes>, TrieError>;
+
+    /// Whether the node at `path` is one that [`update`](crate::update) made and that never left this
+    /// process's memory. Others are checked against the hash that names them, at a third of an update's cost.
+    fn is_trusted(&self, _owner: &Owner, _path: &Nibbles) -> bool {
+        false
+    }
 }
 
 impl<T: NodeReader + ?Sized> NodeReader for &T {
     fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<Bytes>, TrieError> {
         (**self).node(owner, path)
+    }
+    fn is_trusted(&self, owner: &Owner, path: &Nibbles) -> bool {
+        (**self).is_trusted(owner, path)
     }
 }
 
@@ -44,11 +53,17 @@ impl<T: NodeReader + ?Sized> NodeReader for Box<T> {
     fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<Bytes>, TrieError> {
         (**self).node(owner, path)
     }
+    fn is_trusted(&self, owner: &Owner, path: &Nibbles) -> bool {
+        (**self).is_trusted(owner, path)
+    }
 }
 
 impl<T: NodeReader + Send + ?Sized> NodeReader for Arc<T> {
     fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<Bytes>, TrieError> {
         (**self).node(owner, path)
+    }
+    fn is_trusted(&self, owner: &Owner, path: &Nibbles) -> bool {
+        (**self).is_trusted(owner, path)
     }
 }
 

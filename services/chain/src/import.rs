@@ -22,6 +22,9 @@ use tracing::{Span, info, info_span};
 /// Spans of transactions that a block's import links to.
 const MAX_LINKS: usize = 128;
 
+/// Blocks with their total difficulties, oldest first.
+type Branch = Vec<(Arc<RecoveredBlock>, U256)>;
+
 /// What became of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Imported {
@@ -105,15 +108,15 @@ impl Chain {
         start: Instant,
     ) -> Result<(), ChainError> {
         let mut trie = self.trie.upgradable_read();
-        let Executed { block: executed, trie: update } = match built {
-            Some(executed) => executed,
-            None => {
-                let state = self.store.state_at(self.head().block.number)?;
-                execute(self, Arc::new(block), total_difficulty, &state, &trie)?
-            }
+        let Executed { block: executed, trie: update } = if let Some(executed) = built {
+            executed
+        } else {
+            let state = self.store.state_at(self.head().block.number)?;
+            execute(self, Arc::new(block), total_difficulty, &state, &trie)?
         };
-        let links = self.pool.traces(&executed.block, MAX_LINKS);
-        links.iter().for_each(|trace| propagation::add_link(&Span::current(), trace));
+        for trace in self.pool.traces(&executed.block, MAX_LINKS) {
+            propagation::add_link(&Span::current(), &trace);
+        }
         trie.with_upgraded(|trie| {
             trie.advance(executed.block.block_ref(), update);
             self.commit(trie, None, std::slice::from_ref(&executed)).or_else(|error| {
@@ -153,7 +156,9 @@ impl Chain {
         self.pool.advance(&self.spec, &self.head(), &executed, &old);
         let hashes: Arc<[BlockRef]> = old.iter().rev().map(|block| block.block.block_ref()).collect();
         self.publish_event(ChainEvent::Reverted(hashes));
-        executed.into_iter().for_each(|block| self.publish(block));
+        for block in executed {
+            self.publish(block);
+        }
         Ok(())
     }
 
@@ -169,7 +174,7 @@ impl Chain {
         &self,
         block: RecoveredBlock,
         total_difficulty: U256,
-    ) -> Result<(BlockRef, Vec<(Arc<RecoveredBlock>, U256)>), ChainError> {
+    ) -> Result<(BlockRef, Branch), ChainError> {
         let mut branch = vec![(Arc::new(block), total_difficulty)];
         loop {
             let Some((oldest, _)) = branch.last() else { return Err(ChainError::NotFound("branch")) };
@@ -208,7 +213,7 @@ impl Chain {
         trie: &mut HeadTrie,
         ancestor: BlockRef,
         old: &[ExecutedBlock],
-        branch: Vec<(Arc<RecoveredBlock>, U256)>,
+        branch: Branch,
     ) -> Result<Vec<ExecutedBlock>, ChainError> {
         for block in old.iter().rev() {
             let number = block.block.header().number - 1;

@@ -19,7 +19,7 @@ const BATCH: usize = 4096;
 const COMPACT_AT: u64 = 32 << 20;
 
 /// Encodes every transaction that the pool holds, for compaction.
-pub type Contents = Box<dyn Fn() -> Vec<u8> + Send>;
+pub(crate) type Contents = Box<dyn Fn() -> Vec<u8> + Send>;
 
 struct Append {
     record: Vec<u8>,
@@ -28,7 +28,7 @@ struct Append {
 
 /// A handle to the journal. Cheap to clone; the file closes with the last one.
 #[derive(Clone, Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     queue: mpsc::Sender<Append>,
 }
 
@@ -38,7 +38,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the file cannot be read, or is damaged elsewhere than at its end.
-    pub fn read(path: &Path) -> Result<Vec<Entry>, ChainError> {
+    pub(crate) fn read(path: &Path) -> Result<Vec<Entry>, ChainError> {
         let mut bytes = Vec::new();
         match File::open(path) {
             Ok(mut file) => file.read_to_end(&mut bytes).map_err(io_error)?,
@@ -64,7 +64,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn open(path: PathBuf, contents: Contents) -> Result<Self, ChainError> {
+    pub(crate) fn open(path: PathBuf, contents: Contents) -> Result<Self, ChainError> {
         let file = rewrite(&path, &contents()).map_err(io_error)?;
         let length = file.metadata().map_err(io_error)?.len();
         let (queue, appends) = mpsc::channel(QUEUE);
@@ -80,7 +80,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it is not.
-    pub async fn append(&self, record: Vec<u8>) -> Result<(), ChainError> {
+    pub(crate) async fn append(&self, record: Vec<u8>) -> Result<(), ChainError> {
         let (done, outcome) = oneshot::channel();
         let closed = || ChainError::Journal(Arc::new(io::Error::other("the journal is closed")));
         self.queue.send(Append { record, done }).await.map_err(|_| closed())?;
@@ -103,7 +103,9 @@ impl Appender {
         let mut bytes = Vec::new();
         while appends.blocking_recv_many(&mut batch, BATCH) > 0 {
             bytes.clear();
-            batch.iter().for_each(|append| bytes.extend_from_slice(&append.record));
+            for append in &batch {
+                bytes.extend_from_slice(&append.record);
+            }
             let outcome = self.write(&bytes).map_err(Arc::new);
             if let Err(error) = &outcome {
                 tracing::error!(%error, path = %self.path.display(), "cannot write the transaction journal");

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 /// Executed blocks over a committed state.
 #[derive(Debug)]
-pub struct Layered<R> {
+pub(crate) struct Layered<R> {
     base: R,
     accounts: HashMap<Address, Option<Account>>,
     storage: HashMap<(Address, u64, U256), U256>,
@@ -16,7 +16,7 @@ pub struct Layered<R> {
 
 impl<R: StateReader> Layered<R> {
     /// Nothing over `base`.
-    pub fn new(base: R) -> Self {
+    pub(crate) fn new(base: R) -> Self {
         Self {
             base,
             accounts: HashMap::new(),
@@ -27,7 +27,7 @@ impl<R: StateReader> Layered<R> {
     }
 
     /// Puts a block on top.
-    pub fn push(&mut self, number: u64, hash: B256, diff: &StateDiff) {
+    pub(crate) fn push(&mut self, number: u64, hash: B256, diff: &StateDiff) {
         self.hashes.insert(number, hash);
         for (address, change) in &diff.accounts {
             self.accounts.insert(*address, change.after);

@@ -333,4 +333,4 @@ fn head_info(spec: &ChainSpec, head: &Head) -> HeadInfo {
 }
 
 /// How often queued transactions are looked over for their age.
-pub(crate) const TICK: Duration = Duration::from_secs(60);
+pub(crate) const TICK: Duration = Duration::from_mins(1);

@@ -4,7 +4,7 @@
 use alloy_consensus::proofs::{
     calculate_ommers_root, calculate_transaction_root, calculate_withdrawals_root,
 };
-use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Transaction as _};
+use alloy_consensus::{EMPTY_OMMER_ROOT_HASH, Transaction};
 use alloy_primitives::{B64, U256};
 use quintet_chainspec::{ChainSpec, Consensus, Fork};
 use quintet_types::{Block, Header};
@@ -19,16 +19,16 @@ const GAS_LIMIT_BOUND: u64 = 1024;
 const MAX_BLOCK_SIZE: usize = 10 * 1024 * 1024 - 2 * 1024 * 1024;
 
 /// The rules that a header was made under.
-pub fn fork_of(spec: &ChainSpec, header: &Header) -> Fork {
+pub(crate) fn fork_of(spec: &ChainSpec, header: &Header) -> Fork {
     let merged = spec.terminal_total_difficulty().is_some() && header.difficulty.is_zero();
     spec.fork_at(header.number, header.timestamp, merged)
 }
 
 /// The reason why a block is not valid.
-pub type Reason = String;
+pub(crate) type Reason = String;
 
 /// The gas limit of a block on `parent` that moves towards `target` as far as the protocol lets it.
-pub const fn next_gas_limit(parent: u64, target: u64) -> u64 {
+pub(crate) const fn next_gas_limit(parent: u64, target: u64) -> u64 {
     let target = if target < MIN_GAS_LIMIT { MIN_GAS_LIMIT } else { target };
     let step = (parent / GAS_LIMIT_BOUND).saturating_sub(1);
     let (low, high) = (parent.saturating_sub(step), parent.saturating_add(step));
@@ -45,7 +45,7 @@ pub const fn next_gas_limit(parent: u64, target: u64) -> u64 {
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn check_header(spec: &ChainSpec, header: &Header, parent: &Header) -> Result<(), Reason> {
+pub(crate) fn check_header(spec: &ChainSpec, header: &Header, parent: &Header) -> Result<(), Reason> {
     if header.number != parent.number.saturating_add(1) {
         return Err(format!("invalid number: have {}, want {}", header.number, parent.number + 1));
     }
@@ -137,7 +137,7 @@ fn check_fork_fields(spec: &ChainSpec, header: &Header, parent: &Header) -> Resu
 ///
 /// # Errors
 /// The first rule that it breaks.
-pub fn check_body(spec: &ChainSpec, block: &Block) -> Result<(), Reason> {
+pub(crate) fn check_body(spec: &ChainSpec, block: &Block) -> Result<(), Reason> {
     let (header, body) = (&block.header, &block.body);
     let root = calculate_transaction_root(&body.transactions);
     if root != header.transactions_root {
@@ -161,7 +161,7 @@ pub fn check_body(spec: &ChainSpec, block: &Block) -> Result<(), Reason> {
         (Some(_), None) => return Err("withdrawals present in block body".to_owned()),
         (None, None) => {}
     }
-    let blob_gas: u64 = body.transactions.iter().filter_map(|tx| tx.blob_gas_used()).sum();
+    let blob_gas: u64 = body.transactions.iter().filter_map(Transaction::blob_gas_used).sum();
     if header.blob_gas_used.unwrap_or(0) != blob_gas {
         let have = header.blob_gas_used.unwrap_or(0);
         return Err(format!("blob gas used mismatch (header {have}, calculated {blob_gas})"));
@@ -174,7 +174,7 @@ pub fn check_body(spec: &ChainSpec, block: &Block) -> Result<(), Reason> {
 }
 
 /// Whether a chain with the first total difficulty (or, after the merge, length) is to be preferred.
-pub fn prefers(candidate: (U256, u64), head: (U256, u64)) -> bool {
+pub(crate) fn prefers(candidate: (U256, u64), head: (U256, u64)) -> bool {
     candidate.0 > head.0 || (candidate.0 == head.0 && candidate.1 > head.1)
 }
 

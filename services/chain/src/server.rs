@@ -19,6 +19,7 @@ use quintet_service::Service;
 use quintet_service::grpc::{to_status, unimplemented};
 use quintet_txpool::Origin;
 use quintet_types::{Block, BlockRef, ChainEvent, ExecutedBlock, PoolEvent, RecoveredBlock};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -89,7 +90,7 @@ impl ChainService for ChainServer {
 
     async fn get_chain_spec(&self, _: Request<proto::GetChainSpecRequest>) -> Answer<proto::GetChainSpecResponse> {
         let spec = &self.chain.spec;
-        let genesis = Genesis { alloc: Default::default(), ..spec.genesis().clone() };
+        let genesis = Genesis { alloc: BTreeMap::default(), ..spec.genesis().clone() };
         let genesis_json = genesis.to_json().map_err(|error| to_status(&ChainError::from(error)))?;
         Ok(Response::new(proto::GetChainSpecResponse {
             genesis_json,

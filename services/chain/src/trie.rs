@@ -28,7 +28,7 @@ impl NodeReader for Stored {
 }
 
 /// The trie at the head.
-pub struct HeadTrie {
+pub(crate) struct HeadTrie {
     store: Arc<dyn Store>,
     stored: Stored,
     dirty: Layer,
@@ -43,7 +43,7 @@ impl HeadTrie {
     ///
     /// # Errors
     /// When the store cannot be read, or the trie does not come out with the head's state root.
-    pub fn open(store: Arc<dyn Store>, head: BlockRef, root: B256) -> Result<Self, ChainError> {
+    pub(crate) fn open(store: Arc<dyn Store>, head: BlockRef, root: B256) -> Result<Self, ChainError> {
         let base = store.trie_block()?.ok_or(ChainError::Uninitialised)?;
         let stored = Stored(Arc::clone(&store));
         let mut trie = Self { store, stored, dirty: Layer::new(), base, head: base };
@@ -62,12 +62,12 @@ impl HeadTrie {
     }
 
     /// The block whose state the trie holds.
-    pub const fn head(&self) -> BlockRef {
+    pub(crate) const fn head(&self) -> BlockRef {
         self.head
     }
 
     /// The root with `diff` on top, and the nodes that it changes.
-    pub fn update(&self, diff: &StateDiff) -> Result<(B256, TrieUpdate), ChainError> {
+    pub(crate) fn update(&self, diff: &StateDiff) -> Result<(B256, TrieUpdate), ChainError> {
         Ok(quintet_trie::update(&self.reader(), diff)?)
     }
 
@@ -76,13 +76,13 @@ impl HeadTrie {
     }
 
     /// Takes over the nodes of the block that follows the head (or, in a reorg, precedes it).
-    pub fn advance(&mut self, block: BlockRef, update: TrieUpdate) {
+    pub(crate) fn advance(&mut self, block: BlockRef, update: TrieUpdate) {
         self.dirty.apply(update);
         self.head = block;
     }
 
     /// Undoes the head block, which must still be canonical in the store: moves the trie to the state before.
-    pub fn revert(&mut self, parent: BlockRef, diff: &StateDiff) -> Result<(), ChainError> {
+    pub(crate) fn revert(&mut self, parent: BlockRef, diff: &StateDiff) -> Result<(), ChainError> {
         let store = &self.store;
         let changes = TrieChanges::inverse(
             diff,
@@ -104,7 +104,7 @@ impl HeadTrie {
 
     /// The flush to commit with the head, when it is due: much is dirty, or `force` (a reorg below the stored
     /// block, or shutdown).
-    pub fn flush(&self, force: bool) -> Option<TrieFlush> {
+    pub(crate) fn flush(&self, force: bool) -> Option<TrieFlush> {
         let due = self.dirty.size() >= FLUSH_BYTES || self.head.number >= self.base.number + FLUSH_BLOCKS;
         if self.head == self.base || !(due || force) {
             return None;
@@ -116,12 +116,12 @@ impl HeadTrie {
     }
 
     /// The block of the stored nodes.
-    pub const fn base(&self) -> BlockRef {
+    pub(crate) const fn base(&self) -> BlockRef {
         self.base
     }
 
     /// The flush was committed.
-    pub fn flushed(&mut self) {
+    pub(crate) fn flushed(&mut self) {
         self.dirty = Layer::new();
         self.base = self.head;
     }

@@ -145,9 +145,12 @@ fn extra_data(text: &str) -> Result<String, String> {
 fn sealer(name: &str) -> Result<SealerChoice, String> {
     match name {
         "instant" => Ok(SealerChoice::Instant),
-        "ethash" => Err("proof-of-work sealing needs the ethash engine, which is not part of this build".to_owned()),
+        "ethash" => {
+            Err("proof-of-work sealing needs the ethash engine, which is not part of this build".to_owned())
+        }
         "clique" => {
-            Err("proof-of-authority sealing needs the clique engine, which is not part of this build".to_owned())
+            Err("proof-of-authority sealing needs the clique engine, which is not part of this build"
+                .to_owned())
         }
         _ => Err("expected instant, ethash or clique".to_owned()),
     }
@@ -162,7 +165,8 @@ mod tests {
     use std::time::Duration;
 
     fn config(flags: &[&str]) -> Result<MinerConfig, String> {
-        let args = ["quintet-miner", "--chain.url", "http://127.0.0.1:1"].into_iter().chain(flags.iter().copied());
+        let args =
+            ["quintet-miner", "--chain.url", "http://127.0.0.1:1"].into_iter().chain(flags.iter().copied());
         parse::<Config>(args).map(|config| config.miner).map_err(|error| error.to_string())
     }
 

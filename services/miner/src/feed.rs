@@ -64,7 +64,9 @@ impl Follower {
             match stream.next().await {
                 Some(Ok(ChainUpdate::Chain(event))) if self.topics.chain => return Ok(event.into()),
                 Some(Ok(ChainUpdate::Pool(event))) if self.topics.pool => return Ok(event.into()),
-                Some(Ok(ChainUpdate::Gap(head))) if self.topics.chain => return Err(Gap { head: Some(head) }),
+                Some(Ok(ChainUpdate::Gap(head))) if self.topics.chain => {
+                    return Err(Gap { head: Some(head) });
+                }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => self.disconnected(Some(error)).await,
                 None => self.disconnected(None).await,

@@ -90,7 +90,8 @@ impl MinerLoop {
         let worker = Worker::new(config.cadence(), config.recommit, config.settings());
         let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let (status, status_receiver) = watch::channel(status_of(&worker));
-        let handle = Handle { commands: command_sender, status: status_receiver, sealer: Arc::clone(&sealer) };
+        let handle =
+            Handle { commands: command_sender, status: status_receiver, sealer: Arc::clone(&sealer) };
         let service = Self {
             worker,
             mine: config.mine,

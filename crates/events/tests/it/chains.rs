@@ -3,8 +3,8 @@
 use alloy_consensus::{SignableTransaction, TxEnvelope, TxLegacy};
 use alloy_primitives::{Address, B256, Signature, U256};
 use quintet_types::{
-    Block, BlockDelta, BlockRef, ChainEvent, ExecutedBlock, Header, PoolEvent, PoolTransaction, RecoveredBlock,
-    TraceContext,
+    Block, BlockDelta, BlockRef, ChainEvent, ExecutedBlock, Header, PoolEvent, PoolTransaction,
+    RecoveredBlock, TraceContext,
 };
 use std::sync::Arc;
 

@@ -17,11 +17,15 @@ fn follows_a_reorg() {
     let old = chain(genesis(), 1, 4);
     let new = chain(block_ref(&old[1]), 2, 3);
     let mut follower = Follower::new(genesis());
-    old.iter().for_each(|event| assert_eq!(follower.apply(event), Step::Extend));
+    for event in &old {
+        assert_eq!(follower.apply(event), Step::Extend);
+    }
     let to = block_ref(&old[1]);
     assert_eq!(follower.apply(&reverted(&old[2..])), Step::Revert { to });
     assert_eq!(follower.head(), to);
-    new.iter().for_each(|event| assert_eq!(follower.apply(event), Step::Extend));
+    for event in &new {
+        assert_eq!(follower.apply(event), Step::Extend);
+    }
     assert!(follower.holds(to) && !follower.holds(block_ref(&old[2])));
 }
 
@@ -53,7 +57,9 @@ fn another_block_at_a_held_height_is_a_gap() {
     let old = chain(genesis(), 1, 2);
     let sibling = chain(block_ref(&old[0]), 2, 1);
     let mut follower = Follower::new(genesis());
-    old.iter().for_each(|event| assert_eq!(follower.apply(event), Step::Extend));
+    for event in &old {
+        assert_eq!(follower.apply(event), Step::Extend);
+    }
     assert_eq!(follower.apply(&sibling[0]), Step::Gap);
 }
 

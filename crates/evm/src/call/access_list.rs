@@ -51,7 +51,7 @@ impl Simulation<'_> {
                 tx.access_list = access_list(&found);
             }
             runner.vm.inspector = Tracer { touched: found.clone(), excluded: excluded.clone() };
-            let run = runner.run_with(tx.clone(), |vm, tx| vm::run_inspected(vm, tx))?;
+            let run = runner.run_with(tx.clone(), vm::run_inspected)?;
             let traced = std::mem::take(&mut runner.vm.inspector.touched);
             rounds += 1;
             if traced == found || rounds == MAX_ROUNDS {

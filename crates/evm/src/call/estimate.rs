@@ -18,7 +18,7 @@ const CALL_STIPEND: u64 = 2_300;
 /// The search ends when the estimate is at most this much too high: 1.5 %, in thousandths.
 const ERROR_RATIO_THOUSANDTHS: u128 = 15;
 
-impl<'a> Simulation<'a> {
+impl Simulation<'_> {
     /// The least gas limit, give or take 1.5 %, with which the call succeeds.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `eth_call`, `eth_estimateGas` and `eth_createAccessList` as geth answers them.
 
 use crate::specs::spec;
-use alloy_primitives::{Address, B256, Bytes, U256, address, bytes, keccak256};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, address, bytes, keccak256};
 use quintet_chainspec::ChainSpec;
 use quintet_evm::test_utils::MemoryState;
 use quintet_evm::{
@@ -9,6 +9,11 @@ use quintet_evm::{
     Simulation, StateOverrides,
 };
 use quintet_types::{Header, StateReader};
+use revm::bytecode::Bytecode;
+use revm::context::{Context, TxEnv};
+use revm::database::{CacheDB, EmptyDB};
+use revm::state::AccountInfo;
+use revm::{ExecuteEvm, MainBuilder, MainContext};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -282,7 +287,7 @@ fn estimates_a_transfer_exactly() {
 #[test]
 fn estimate_suffices_and_is_close() {
     // Stores in slot 0 and clears slot 1 (a refund), then needs 100,000 gas left to go on.
-    let code = bytes!("60015f555f600155 5a620186a0 10 6014 57 00 5b 5f5ffd");
+    let code = bytes!("60015f555f600155 5a620186a0 10 6014 57 5f5ffd 5b 00");
     let bench = Bench::new(code);
     let estimate = bench.estimate(&to_contract()).unwrap();
     let with = |gas| bench.call(&CallRequest { gas: Some(gas), ..to_contract() }).unwrap();
@@ -357,32 +362,46 @@ fn create_returns_the_code() {
     assert_eq!(bench.call(&request).unwrap().error(), Some("invalid code: must not begin with 0xef"));
 }
 
-/// Prints what a call costs; run with `--ignored --nocapture`.
+/// Prints what a call costs, beside revm alone; run with `--ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn measure_calls() {
     // A loop of 1,000 keccaks of 32 bytes.
     let keccaks = bytes!("6103e8 5b 60205f20 5f52 600190 03 80 6003 57 60205ff3");
-    let bench = Bench::new(keccaks);
-    let cancel = AtomicBool::new(false);
     let mut expected = B256::ZERO;
     for _ in 0..1000 {
         expected = keccak256(expected);
     }
-    for (name, cancel) in [("keccaks, no deadline", None), ("keccaks, deadline", Some(&cancel))] {
-        let simulation = bench.simulation(cancel);
-        assert_eq!(B256::from(word(&simulation.call(&to_contract()).unwrap())), expected);
-        let started = Instant::now();
-        for _ in 0..2000 {
-            simulation.call(&to_contract()).unwrap();
+    let bench = Bench::new(keccaks.clone());
+    assert_eq!(B256::from(word(&bench.call(&to_contract()).unwrap())), expected);
+    let cancel = AtomicBool::new(false);
+    for round in 0..3 {
+        let mut db = CacheDB::new(EmptyDB::new());
+        db.insert_account_info(CONTRACT, AccountInfo::from_bytecode(Bytecode::new_legacy(keccaks.clone())));
+        let mut alone = Context::mainnet().with_db(db).build_mainnet();
+        let kind = TxKind::Call(CONTRACT);
+        let tx = TxEnv { kind, gas_limit: 10_000_000, ..TxEnv::default() };
+        time(&format!("{round}: 1,000 keccaks, revm alone"), 1000, || {
+            assert!(alone.transact(tx.clone()).unwrap().result.is_success());
+        });
+        for (name, cancel) in [("no deadline", None), ("deadline", Some(&cancel))] {
+            let simulation = bench.simulation(cancel);
+            time(&format!("{round}: 1,000 keccaks, {name}"), 1000, || {
+                simulation.call(&to_contract()).unwrap();
+            });
         }
-        println!("{name}: {:?} a call", started.elapsed() / 2000);
     }
     let bench = Bench::new(bytes!("6001545f5260205ff3"));
     let simulation = bench.simulation(None);
-    let started = Instant::now();
-    for _ in 0..100_000 {
+    time("one SLOAD", 100_000, || {
         simulation.call(&to_contract()).unwrap();
+    });
+}
+
+fn time(name: &str, rounds: u32, mut work: impl FnMut()) {
+    let started = Instant::now();
+    for _ in 0..rounds {
+        work();
     }
-    println!("one SLOAD: {:?} a call", started.elapsed() / 100_000);
+    println!("{name}: {:?} each", started.elapsed() / rounds);
 }

@@ -1,6 +1,7 @@
 //! gRPC as every service speaks it: the transport under the clients, the server with health and reflection,
 //! and the one mapping between errors and statuses.
 
+mod inflight;
 mod server;
 mod status;
 mod trace;

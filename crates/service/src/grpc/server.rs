@@ -1,5 +1,6 @@
 //! Serves a service's RPCs on a port, with health and reflection, until shutdown.
 
+use super::inflight::InFlightLayer;
 use super::trace::TraceLayer;
 use crate::error::ServiceError;
 use crate::net::bind_tcp;
@@ -7,15 +8,20 @@ use crate::readiness::Readiness;
 use http::Request;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+
+/// How long the last answers may take to reach clients once their handlers are done with them.
+const FLUSH_GRACE: Duration = Duration::from_millis(250);
 
 /// Where a service listens for gRPC.
 #[derive(Clone, Debug, clap::Args)]
@@ -68,8 +74,8 @@ impl GrpcServer {
         self
     }
 
-    /// Serves until `token` is cancelled and the requests then under way are answered. Connections with open
-    /// streams are waited for: their handlers must end on the same token.
+    /// Serves until `token` is cancelled and the calls then under way are answered. Open streams are such calls:
+    /// their handlers must end on the same token. Clients that stay connected are not waited for.
     ///
     /// # Errors
     /// When the server fails.
@@ -88,12 +94,27 @@ impl GrpcServer {
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, services = names.join(","), "gRPC server started");
         }
+        let calls = TaskTracker::new();
         let server = Server::builder()
             .tcp_nodelay(true)
+            .layer(InFlightLayer { calls: calls.clone() })
             .layer(TraceLayer)
             .add_routes(routes.routes())
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), token.clone().cancelled_owned());
-        let report = report_health(reporter, names, readiness, token);
+        let answered = async {
+            token.cancelled().await;
+            calls.close();
+            calls.wait().await;
+            tokio::time::sleep(FLUSH_GRACE).await;
+            Ok(())
+        };
+        let server = async {
+            tokio::select! {
+                served = server => served,
+                answered = answered => answered,
+            }
+        };
+        let report = report_health(reporter, names, readiness, token.clone());
         let (served, ()) = tokio::join!(server, report);
         served.map_err(|error| fail(error.into()))
     }

@@ -5,12 +5,13 @@
 
 use super::codec;
 use super::keys;
+use super::receipts;
 use super::tables::{Place, Table, Tables};
 use super::view::{TRIE_BLOCK_KEY, View, bad_record};
 use crate::{AccountChange, Commit, StateChanges, StoreError, TrieFlush};
 use alloy_primitives::{Bytes, U256};
 use alloy_rlp::Encodable;
-use quintet_types::{BlockRef, ExecutedBlock, RecoveredBlock, encode_receipts};
+use quintet_types::{BlockRef, ExecutedBlock, RecoveredBlock};
 use signet_libmdbx::tx::aliases::{RwCursorUnsync, RwTxUnsync};
 use signet_libmdbx::{Rw, WriteFlags};
 
@@ -277,8 +278,7 @@ impl BlockRows {
         let BlockRef { number, hash } = block.block_ref();
         self.add_block(block, &executed.total_difficulty)?;
         self.canonical.add(number.to_be_bytes(), |out| out.extend_from_slice(hash.as_slice()));
-        let receipts = encode_receipts(&executed.receipts);
-        self.receipts.add(keys::block(number, &hash), |out| out.extend_from_slice(&receipts));
+        self.receipts.add(keys::block(number, &hash), |out| receipts::put(&executed.receipts, out));
         for (index, transaction) in (0_u32..).zip(&block.block.body.transactions) {
             self.transactions.add(transaction.tx_hash().0, |out| {
                 out.extend_from_slice(&number.to_be_bytes());

@@ -51,7 +51,7 @@ pub(super) fn open(directory: &Path, options: &Options) -> Result<Opened, StoreE
         check_length(&data)?;
     }
     let place = Place { path: data, limit: options.max_size as u64 };
-    let env = environment(directory, options).map_err(|error| place.error("open", error))?;
+    let env = open_whole(directory, options, &place)?;
     let tables = tables(&env, &place, directory)?;
     if !is_there(&marker)? {
         write_marker(directory, &marker)?;
@@ -81,6 +81,31 @@ fn lock(directory: &Path) -> Result<Lock, StoreError> {
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: directory.to_owned() }),
         Err(TryLockError::Error(error)) => Err(io("lock", &path, error)),
     }
+}
+
+/// Opens the environment, unless its file ends before its last page. The engine would fill such a file up with
+/// zeros when it does not take itself for the only user; then it is cut off again, for the next try to see.
+fn open_whole(directory: &Path, options: &Options, place: &Place) -> Result<Environment, StoreError> {
+    let path = place.path.as_path();
+    let length = || {
+        Ok(if is_there(path)? {
+            std::fs::metadata(path).map_err(|error| io("read", path, error))?.len()
+        } else {
+            0
+        })
+    };
+    let before: u64 = length()?;
+    let failed = |error| place.error("open", error);
+    let env = environment(directory, options).map_err(failed)?;
+    let needed = (env.info().map_err(failed)?.last_pgno() as u64 + 1) * PAGE as u64;
+    if before < METAS || before >= needed {
+        return Ok(env);
+    }
+    drop(env);
+    let cut = File::options().write(true).open(path).and_then(|file| file.set_len(before));
+    cut.map_err(|error| io("truncate", path, error))?;
+    let detail = format!("it is truncated to {before} bytes of at least {needed}");
+    Err(StoreError::Damaged { path: path.to_owned(), detail })
 }
 
 fn environment(directory: &Path, options: &Options) -> Result<Environment, signet_libmdbx::MdbxError> {

@@ -6,6 +6,7 @@ mod codec;
 mod commit;
 mod files;
 mod keys;
+mod receipts;
 mod snapshots;
 mod state;
 mod tables;
@@ -185,7 +186,7 @@ impl Store for Embedded {
         self.0.read(|view| {
             let table = view.tables.receipts;
             let record = view.of_block(table, hash)?;
-            record.map(|record| view::decoded(table, hash, &record)).transpose()
+            record.map(|record| view::decoded(table, hash, receipts::decode(&record))).transpose()
         })
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Tables {
     pub(super) bodies: Table,
     /// number | hash → the senders, 20 bytes each.
     pub(super) senders: Table,
-    /// number | hash → receipts as RLP.
+    /// number | hash → receipts as RLP, without blooms.
     pub(super) receipts: Table,
     /// transaction hash → number of its canonical block, index (4 bytes).
     pub(super) transactions: Table,

@@ -4,7 +4,6 @@ use super::tables::{Place, Table, Tables};
 use super::{codec, keys};
 use crate::{StateChanges, StoreError, TableStats, TransactionLocation};
 use alloy_primitives::{Address, B256, Bytes, U256, hex};
-use alloy_rlp::Decodable;
 use quintet_types::{Account, AccountDiff, BlockRef, Body, Header, StateDiff};
 use signet_libmdbx::TransactionKind;
 use signet_libmdbx::tx::{PtrUnsync, Tx};
@@ -95,13 +94,15 @@ impl<'a, K: TransactionKind<Access = PtrUnsync>> View<'a, K> {
         let table = self.tables.headers;
         let Some(record) = self.of_block(table, hash)? else { return Ok(None) };
         let (total, header) = checked(table, hash.as_slice(), codec::difficulty(&record))?;
-        Ok(Some((total, decoded(table, hash, header)?)))
+        Ok(Some((total, decoded(table, hash, alloy_rlp::decode_exact(header))?)))
     }
 
     /// A block's body.
     pub(super) fn body(&self, hash: &B256) -> Result<Option<Body>, StoreError> {
         let table = self.tables.bodies;
-        self.of_block(table, hash)?.map(|record| decoded(table, hash, &record)).transpose()
+        self.of_block(table, hash)?
+            .map(|record| decoded(table, hash, alloy_rlp::decode_exact(&record)))
+            .transpose()
     }
 
     /// The senders of a block's transactions.
@@ -214,9 +215,13 @@ pub(super) fn checked<T>(table: Table, key: &[u8], value: Option<T>) -> Result<T
     value.ok_or_else(|| bad_record(table, key, "it cannot be decoded".to_owned()))
 }
 
-/// RLP of a record that belongs to a block.
-pub(super) fn decoded<T: Decodable>(table: Table, hash: &B256, record: &[u8]) -> Result<T, StoreError> {
-    alloy_rlp::decode_exact(record).map_err(|error| bad_record(table, hash.as_slice(), error.to_string()))
+/// What was decoded of a record that belongs to a block, or the complaint that it cannot be.
+pub(super) fn decoded<T>(
+    table: Table,
+    hash: &B256,
+    record: Result<T, alloy_rlp::Error>,
+) -> Result<T, StoreError> {
+    record.map_err(|error| bad_record(table, hash.as_slice(), error.to_string()))
 }
 
 pub(super) fn bad_record(table: Table, key: &[u8], detail: String) -> StoreError {

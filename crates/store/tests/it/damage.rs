@@ -60,12 +60,18 @@ fn a_lost_data_file_is_noticed() {
 fn truncated_files_are_refused() {
     let (directory, data) = written();
     let whole = fs::read(&data).unwrap();
-    eprintln!("USED {:?}", whole.chunks(4096).rposition(|p| p.iter().any(|b| *b != 0)));
-    for length in [40_000, 40_960, 65_536, 69_632, 0, 1, 100, 4096, 12_288] {
+    let used = whole.chunks(4096).rposition(|page| page.iter().any(|byte| *byte != 0)).unwrap() * 4096;
+    for length in [0, 1, 100, 4096, 12_288, 40_000, 40_960, used - 4096, used] {
         fs::write(&data, &whole[..length]).unwrap();
-        let refused = open(directory.path(), &Options::default()).err();
-        let refused = refused.unwrap_or_else(|| panic!("{length} of {} bytes are enough", whole.len()));
-        assert!(matches!(&refused, StoreError::Damaged { path, .. } if *path == data), "{length}: {refused}");
+        // The second try must not find what the first one filled up.
+        for _ in 0..2 {
+            let refused = open(directory.path(), &Options::default()).err();
+            let refused = refused.unwrap_or_else(|| panic!("{length} bytes are enough"));
+            assert!(
+                matches!(&refused, StoreError::Damaged { path, .. } if *path == data),
+                "{length}: {refused}"
+            );
+        }
     }
     fs::write(&data, &whole).unwrap();
     open(directory.path(), &Options::default()).unwrap();

@@ -186,3 +186,14 @@ fn a_reorg_makes_room_for_what_it_gives_back() {
     assert_eq!(dropped(&events), [(cheap.hash, DropReason::Underpriced)]);
     assert_eq!(nonces(&pool, 3), (vec![0], vec![]));
 }
+
+#[test]
+fn demoted_transactions_count_against_the_queue() {
+    let mut pool = tiny(Config { account_queue: 2, ..Config::default() });
+    add_transfer(&mut pool, 1, 0, 10).unwrap();
+    let later: Vec<_> = (1..5).map(|nonce| add_transfer(&mut pool, 1, nonce, 100).unwrap().hash).collect();
+    let events = pool.set_min_tip(50);
+    assert_eq!(nonces(&pool, 1), (vec![], vec![1, 2]));
+    let capped = [(later[3], DropReason::AccountQueue), (later[2], DropReason::AccountQueue)];
+    assert_eq!(dropped(&events)[1..], capped);
+}

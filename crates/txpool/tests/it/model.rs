@@ -36,7 +36,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (0..ACCOUNTS, 0_u64..6, 1_u128..60).prop_map(|(who, nonce, price)| Step::Add(who, nonce, price)),
         2 => (0_usize..4).prop_map(Step::Mine),
         1 => Just(Step::Reorg),
-        2 => (0..ACCOUNTS, 20_u64..400).prop_map(|(who, transfers)| Step::Balance(who, transfers)),
+        2 => (0..ACCOUNTS, 50_u64..1500).prop_map(|(who, transfers)| Step::Balance(who, transfers)),
         1 => (1_u128..20).prop_map(Step::MinTip),
         1 => (0_u64..8000).prop_map(Step::Wait),
         1 => (0_u64..40).prop_map(Step::BaseFee),
@@ -275,10 +275,10 @@ fn block_form(tx: &TxEnvelope) -> quintet_types::Transaction {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_must_hold_holds(steps in proptest::collection::vec(step(), 1..60)) {
+    fn what_must_hold_holds(steps in proptest::collection::vec(step(), 1..100)) {
         let mut world = World::new();
         for step in steps {
             world.take(step);

@@ -12,7 +12,7 @@ mod state;
 mod view;
 
 pub(crate) use blocks::BlockJson;
-pub(crate) use follow::follow;
+pub(crate) use follow::{follow, follow_markers};
 pub(crate) use state::StateAt;
 pub(crate) use view::View;
 
@@ -32,10 +32,20 @@ use tokio::sync::watch;
 /// How often a read that reorgs overtake is run again.
 const ATTEMPTS: usize = 16;
 
+/// The blocks that `chain` has marked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Markers {
+    /// The newest block that will not leave the chain, as far as anybody honest can tell.
+    safe: Option<BlockRef>,
+    /// The newest block that can never leave the chain.
+    finalized: Option<BlockRef>,
+}
+
 /// Everything that methods read from.
 pub(crate) struct Reads {
     store: Arc<dyn Store>,
     view: ArcSwap<View>,
+    markers: ArcSwap<Markers>,
     index: Index,
     cache: BaseCache,
     blocks: BlockCaches,
@@ -54,6 +64,7 @@ impl Reads {
         Ok(Self {
             store,
             view: ArcSwap::from_pointee(view),
+            markers: ArcSwap::default(),
             index,
             cache: values,
             blocks: BlockCaches::new(cache / 4 * 3),
@@ -135,10 +146,10 @@ impl Reads {
             BlockTag::Earliest => self.canonical(view, 0),
             BlockTag::Number(number) => self.canonical(view, number),
             BlockTag::Safe => {
-                view.safe().map(Some).ok_or_else(|| RpcError::server("safe block not found"))
+                self.markers.load().safe.map(Some).ok_or_else(|| RpcError::server("safe block not found"))
             }
             BlockTag::Finalized => {
-                view.finalized().map(Some).ok_or_else(|| RpcError::server("finalized block not found"))
+                self.markers.load().finalized.map(Some).ok_or_else(|| RpcError::server("finalized block not found"))
             }
         }
     }
@@ -174,10 +185,7 @@ impl Reads {
     fn resync(&self) -> Result<Arc<View>, RpcError> {
         let epoch = self.index.begin_epoch();
         self.index.clear();
-        let markers = self.view();
-        let view = fresh_view(&*self.store, &self.cache, epoch)?;
-        let view = View { safe: markers.safe, finalized: markers.finalized, ..view };
-        Ok(self.publish(view))
+        Ok(self.publish(fresh_view(&*self.store, &self.cache, epoch)?))
     }
 
     /// Puts blocks on top of the chain, after taking `reverted` (newest first) off it. They must be children of
@@ -229,10 +237,7 @@ impl Reads {
 
     /// Takes note of the markers that `chain` keeps.
     fn set_markers(&self, safe: Option<BlockRef>, finalized: Option<BlockRef>) {
-        let view = self.view();
-        if view.safe != safe || view.finalized != finalized {
-            self.view.store(Arc::new(View { safe, finalized, ..(*view).clone() }));
-        }
+        self.markers.store(Arc::new(Markers { safe, finalized }));
     }
 }
 
@@ -253,7 +258,5 @@ fn fresh_view(store: &dyn Store, cache: &BaseCache, epoch: u64) -> Result<View, 
         base_stamp: cache.reset(base.number),
         base_state,
         epoch,
-        safe: None,
-        finalized: None,
     })
 }

@@ -23,10 +23,6 @@ pub(crate) struct View {
     pub(super) base_state: Arc<dyn StateReader>,
     /// The epoch of the index that this view may read.
     pub(super) epoch: u64,
-    /// The newest block that will not leave the chain.
-    pub(super) safe: Option<BlockRef>,
-    /// The newest block that can never leave the chain.
-    pub(super) finalized: Option<BlockRef>,
 }
 
 impl View {
@@ -43,16 +39,6 @@ impl View {
     /// The head's block.
     pub(crate) const fn head_block(&self) -> &Arc<RecoveredBlock> {
         &self.head
-    }
-
-    /// The newest block that will not leave the chain, as far as anybody honest can tell.
-    pub(crate) const fn safe(&self) -> Option<BlockRef> {
-        self.safe
-    }
-
-    /// The newest block that can never leave the chain.
-    pub(crate) const fn finalized(&self) -> Option<BlockRef> {
-        self.finalized
     }
 
     /// The canonical block of this number, if it is one of the recent.

@@ -10,6 +10,8 @@
 //! answers, something is always under way or a timer is set.
 
 mod new_work;
+#[cfg(test)]
+mod property;
 mod recommit;
 mod seal;
 mod tasks;
@@ -40,6 +42,8 @@ pub struct Worker {
     next_job: u64,
     build: Option<Building>,
     demand: Demand,
+    /// The next build replaces one interrupted for a resubmit.
+    resubmit: bool,
     tasks: Tasks,
     /// Seal hash of the work that is with the sealer.
     sealing: Option<alloy_primitives::B256>,
@@ -61,7 +65,9 @@ enum Resync {
     No,
     Needed,
     /// Asked. What came in between may be newer than the answer: then it is asked `again`.
-    Asked { again: bool },
+    Asked {
+        again: bool,
+    },
 }
 
 /// The build under way.
@@ -80,14 +86,11 @@ struct Demand {
     pending: bool,
     /// Transactions came after the last build began.
     arrived: bool,
-    /// [`Cadence::Every`]: a slot's block is due.
-    due: bool,
-    /// When the next slot begins.
+    /// A block is wanted anyway: a slot's is due ([`Cadence::Every`]), or the work is stale
+    /// ([`Cadence::Continuous`]).
+    wanted: bool,
+    /// [`Cadence::Every`]: when the next slot begins.
     next_slot: Duration,
-    /// [`Cadence::Continuous`]: the work is stale.
-    stale: bool,
-    /// The next build replaces one interrupted for a resubmit.
-    resubmit: bool,
 }
 
 impl Worker {
@@ -104,6 +107,7 @@ impl Worker {
             next_job: 0,
             build: None,
             demand: Demand::default(),
+            resubmit: false,
             tasks: Tasks::default(),
             sealing: None,
             actions: Vec::new(),
@@ -161,7 +165,9 @@ impl Worker {
             Event::BuildFailed { job } => self.build_failed(job),
             Event::Sealed { seal_hash, block } => self.sealed(seal_hash, block),
             Event::SealFailed { seal_hash } => self.seal_failed(seal_hash),
-            Event::Submitted { seal_hash, block, canonical } => self.submitted(seal_hash, block, canonical, now),
+            Event::Submitted { seal_hash, block, canonical } => {
+                self.submitted(seal_hash, block, canonical, now);
+            }
             Event::SubmitFailed { seal_hash, retry } => self.submit_failed(seal_hash, retry),
         }
         self.advance(now);
@@ -180,7 +186,8 @@ impl Worker {
             head.since = now;
         }
         // What is in the pool is not known, so one build has to find out.
-        self.demand = Demand { pending: true, stale: true, ..Demand::default() };
+        let wanted = self.cadence == Cadence::Continuous;
+        self.demand = Demand { pending: true, wanted, ..Demand::default() };
         if let Cadence::Every(period) = self.cadence {
             self.demand.next_slot = now.saturating_add(period);
             self.act(Action::SetTimer(Timer::Slot, period));
@@ -234,7 +241,13 @@ impl Worker {
     }
 
     /// A block became the head, by an event or by our own submission, whichever is heard of first.
-    fn extend(&mut self, block: BlockRef, parent_hash: alloy_primitives::B256, timestamp: u64, now: Duration) {
+    fn extend(
+        &mut self,
+        block: BlockRef,
+        parent_hash: alloy_primitives::B256,
+        timestamp: u64,
+        now: Duration,
+    ) {
         let Some(head) = &mut self.head else { return };
         match head.follower.extend(block, parent_hash) {
             Step::Extend => {
@@ -283,11 +296,11 @@ impl Worker {
         // A search goes on until there is new work: its block may still count as an uncle.
         if self.sealing.is_some() && stale && self.cadence != Cadence::Continuous {
             self.abort_seal();
-            self.demand.due = true;
+            self.demand.wanted = true;
         }
         self.demand.pending = true;
-        self.demand.stale = true;
-        self.demand.resubmit = false;
+        self.demand.wanted |= self.cadence == Cadence::Continuous;
+        self.resubmit = false;
     }
 
     /// Begins whatever the state calls for.
@@ -300,12 +313,11 @@ impl Worker {
                 self.resync = Resync::Asked { again: false };
                 self.act(Action::ReadHead);
             }
-            Resync::Asked { .. } => {}
             Resync::No if self.running => {
                 self.submit_sealed();
                 self.build_if_wanted(now);
             }
-            Resync::No => {}
+            Resync::Asked { .. } | Resync::No => {}
         }
     }
 }

@@ -41,10 +41,9 @@ impl Worker {
             fill_budget: self.fill_budget(),
             allow_empty: self.cadence != Cadence::OnPending,
         };
-        let resubmitted = std::mem::take(&mut self.demand.resubmit);
+        let resubmitted = std::mem::take(&mut self.resubmit);
         self.demand.arrived = false;
-        self.demand.stale = false;
-        self.demand.due = false;
+        self.demand.wanted = false;
         self.build = Some(Building { job: job.clone(), started: now, resubmitted });
         self.act(Action::Build(job));
         if self.cadence == Cadence::Continuous {
@@ -56,9 +55,9 @@ impl Worker {
         // Where a seal takes no time, the next block's parent is the one that is on its way to the chain.
         let idle = self.sealing.is_none() && !self.tasks.submitting();
         match self.cadence {
-            Cadence::Continuous => self.demand.stale,
+            Cadence::Continuous => self.demand.wanted,
             Cadence::OnPending => idle && self.demand.pending,
-            Cadence::Every(_) => idle && self.demand.due,
+            Cadence::Every(_) => idle && self.demand.wanted,
         }
     }
 
@@ -83,9 +82,9 @@ impl Worker {
         if building.is_some() {
             self.interrupt_build(Interrupt::Resubmit);
             self.recommit.cut_short(0.0);
-            self.demand.resubmit = true;
+            self.resubmit = true;
         }
-        self.demand.stale = true;
+        self.demand.wanted = true;
     }
 
     pub(super) fn slot_due(&mut self, now: Duration) {
@@ -93,11 +92,12 @@ impl Worker {
         if !self.running {
             return;
         }
-        self.demand.due = true;
+        self.demand.wanted = true;
         // Slots keep their rhythm; those that were slept through are not made up for. The clock may have been
         // set back, so the wait is bounded.
         let next = self.demand.next_slot.saturating_add(period);
-        self.demand.next_slot = if next > now { next.min(now.saturating_add(period)) } else { now.saturating_add(period) };
+        self.demand.next_slot =
+            if next > now { next.min(now.saturating_add(period)) } else { now.saturating_add(period) };
         let wait = self.demand.next_slot.saturating_sub(now);
         self.act(Action::SetTimer(Timer::Slot, wait));
     }
@@ -106,8 +106,7 @@ impl Worker {
         if let Some(build) = self.build.take() {
             self.act(Action::InterruptBuild { job: build.job.id, reason });
             // What it was for is still wanted.
-            self.demand.due = true;
-            self.demand.stale = true;
+            self.demand.wanted = true;
         }
     }
 
@@ -149,8 +148,7 @@ impl Worker {
 
     /// The block is still wanted; the head may be another by now.
     pub(super) fn failed_build(&mut self) {
-        self.demand.due = true;
-        self.demand.stale = true;
+        self.demand.wanted = true;
         self.need_resync();
         self.back_off();
     }

@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn waits_double_up_to_a_bound_and_start_again() {
         let mut backoff = Backoff::default();
-        let mut fail = |backoff: &mut Backoff| {
+        let fail = |backoff: &mut Backoff| {
             backoff.waiting = false;
             backoff.failed().map(|wait| wait.as_millis())
         };

@@ -25,7 +25,8 @@ impl Worker {
         }
         self.abort_seal();
         let timestamp = block.header.timestamp;
-        self.tasks.insert(seal_hash, Task { job: job.id, parent: job.parent, timestamp, stage: Stage::Sealing });
+        self.tasks
+            .insert(seal_hash, Task { job: job.id, parent: job.parent, timestamp, stage: Stage::Sealing });
         self.sealing = Some(seal_hash);
         self.act(Action::Seal { job: job.id, seal_hash, block: Arc::new(block) });
     }
@@ -65,13 +66,14 @@ impl Worker {
             } else {
                 self.tasks.remove(&seal_hash);
                 // Unless it became the head: then only the answer to its submission was lost.
-                self.demand.due |= head.map(|head| head.hash) != Some(block.header.hash_slow());
+                self.demand.wanted |= head.map(|head| head.hash) != Some(block.header.hash_slow());
             }
         }
     }
 
     pub(super) fn submitted(&mut self, seal_hash: B256, block: BlockRef, canonical: bool, now: Duration) {
-        let Some(task) = self.tasks.get_mut(&seal_hash).filter(|task| matches!(task.stage, Stage::Submitting(_)))
+        let Some(task) =
+            self.tasks.get_mut(&seal_hash).filter(|task| matches!(task.stage, Stage::Submitting(_)))
         else {
             return;
         };
@@ -82,7 +84,9 @@ impl Worker {
             self.event_during_resync();
             // Not waiting for the event lets the next block begin at once.
             self.extend(block, parent_hash, timestamp, now);
-        } else if self.cadence != Cadence::Continuous && !self.head.as_ref().is_some_and(|head| holds(head, block)) {
+        } else if self.cadence != Cadence::Continuous
+            && !self.head.as_ref().is_some_and(|head| holds(head, block))
+        {
             self.failed_build();
         }
     }

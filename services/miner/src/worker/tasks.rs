@@ -120,6 +120,8 @@ mod tests {
         let mut tasks = Tasks::default();
         let last = CAPACITY as u64 + 5;
         (1..=last).for_each(|number| tasks.insert(key(number), task(number)));
-        assert!(tasks.get(&key(5)).is_none() && tasks.get(&key(6)).is_some() && tasks.get(&key(last)).is_some());
+        assert!(
+            tasks.get(&key(5)).is_none() && tasks.get(&key(6)).is_some() && tasks.get(&key(last)).is_some()
+        );
     }
 }

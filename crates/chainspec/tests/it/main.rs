@@ -1,0 +1,4 @@
+//! The genesis files and fork ids of the conformance vectors.
+
+mod fork_ids;
+mod genesis;

@@ -1,0 +1,77 @@
+//! The pool through the service: refusals in geth's words, and the durable journal.
+
+use crate::fixture::{Node, transfer};
+use alloy_consensus::TxLegacy;
+use alloy_eips::eip2718::Encodable2718;
+use alloy_primitives::{Address, Bytes, TxKind, U256};
+use quintet_chain_api::ChainError;
+use quintet_testkit::accounts::dev_account;
+use std::io::Write;
+
+async fn refusal(node: &Node, raw: Vec<u8>) -> String {
+    match node.client.send_transaction(Bytes::from(raw), true, false).await {
+        Err(ChainError::Rejected(text)) => text,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_speak_as_geth_does() {
+    let node = Node::temporary();
+    node.send(&transfer(0, 0, 1)).await;
+    assert_eq!(refusal(&node, transfer(0, 0, 1).encoded_2718()).await, "already known");
+    assert_eq!(
+        refusal(&node, transfer(0, 0, 2).encoded_2718()).await,
+        "replacement transaction underpriced"
+    );
+    let poor = refusal(&node, transfer(1, 0, u64::MAX).encoded_2718()).await;
+    assert!(poor.starts_with("insufficient funds for gas * price + value: balance "), "{poor}");
+    node.seal(1).await;
+    assert_eq!(
+        refusal(&node, transfer(0, 0, 3).encoded_2718()).await,
+        "nonce too low: next nonce 1, tx nonce 0"
+    );
+    assert_eq!(refusal(&node, Vec::new()).await, "typed transaction too short");
+    let legacy = TxLegacy {
+        gas_price: 2_000_000_000,
+        gas_limit: 21_000,
+        to: TxKind::Call(Address::ZERO),
+        value: U256::from(1),
+        ..TxLegacy::default()
+    };
+    let unprotected: alloy_consensus::TxEnvelope = dev_account(2).sign(legacy).into();
+    assert_eq!(
+        refusal(&node, unprotected.encoded_2718()).await,
+        "only replay-protected (EIP-155) transactions allowed over RPC"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_transactions_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("transactions.journal");
+    let node = Node::on(quintet_store::open_temporary().unwrap(), Some(&journal));
+    node.send(&transfer(0, 0, 1)).await;
+    node.send(&transfer(1, 5, 1)).await;
+    drop(node);
+    // A write that a crash cut short.
+    std::fs::OpenOptions::new().append(true).open(&journal).unwrap().write_all(&[9, 9, 9]).unwrap();
+    let node = Node::on(quintet_store::open_temporary().unwrap(), Some(&journal));
+    let status = node.client.pool_status().await.unwrap();
+    assert_eq!((status.pending, status.queued), (1, 1));
+    let content = node.client.pool_content(Some(dev_account(1).address)).await.unwrap();
+    assert_eq!(content.len(), 1);
+    assert!(!content[0].pending);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pending_block_holds_what_waits() {
+    let node = Node::temporary();
+    node.send(&transfer(0, 0, 5)).await;
+    let pending = node.client.pending_block().await.unwrap();
+    assert_eq!(pending.block.header().number, 1);
+    assert_eq!(pending.block.senders, [dev_account(0).address]);
+    let change = &pending.diff.accounts[&Address::with_last_byte(0x42)];
+    assert_eq!(change.after.unwrap().balance, U256::from(5));
+    assert_eq!(node.client.pending_block().await.unwrap().block.hash, pending.block.hash);
+}

@@ -1,0 +1,252 @@
+//! From a request to its answer: finds the method, runs it in a span, measures it, writes the envelope.
+
+use crate::envelope::{self, Kind, Message, Request};
+use crate::error::RpcError;
+use crate::methods::{Context, Handler, Method, Methods, Output, Stop};
+use crate::params::Params;
+use crate::shared::Shared;
+use http::HeaderMap;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
+/// How often a read that reorgs overtake is run again.
+const ATTEMPTS: usize = 32;
+/// geth's HTTP servers end a request shortly before their write timeout of 30 seconds.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Answers requests of one transport on one listener.
+#[derive(Clone)]
+pub(crate) struct Dispatcher {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) methods: Arc<Methods>,
+}
+
+impl Dispatcher {
+    /// Answers one HTTP body or WebSocket message. The output is empty when there is nothing to say.
+    pub(crate) async fn answer(&self, body: &[u8], headers: Option<&HeaderMap>) -> Output {
+        let mut out = Output::new(self.shared.reads.head_number());
+        match envelope::parse(body) {
+            Err(error) => envelope::error(&mut out.json, "null", &error),
+            Ok(Message::Single(request)) => self.single(&request, headers, &mut out).await,
+            Ok(Message::Batch(requests)) => self.batch(&requests, headers, &mut out).await,
+        }
+        out
+    }
+
+    async fn batch(&self, requests: &[Request<'_>], headers: Option<&HeaderMap>, out: &mut Output) {
+        if requests.is_empty() {
+            return envelope::error(&mut out.json, "null", &RpcError::InvalidRequest("empty batch"));
+        }
+        let limits = &self.shared.limits;
+        if limits.batch_requests != 0 && requests.len() > limits.batch_requests {
+            let first = requests.iter().find(|request| matches!(request.kind(), Kind::Call { .. }));
+            let id = first.map_or("null", Request::id);
+            out.json.push(b'[');
+            envelope::error(&mut out.json, id, &RpcError::InvalidRequest("batch too large"));
+            return out.json.push(b']');
+        }
+        let span = tracing::info_span!(
+            target: "quintet_gateway",
+            "batch",
+            otel.kind = "server",
+            rpc.system = "jsonrpc",
+            rpc.jsonrpc.version = "2.0",
+            rpc.batch.size = requests.len(),
+        );
+        if let Some(headers) = headers {
+            quintet_service::propagation::extract(&span, headers);
+        }
+        self.batch_items(requests, out).instrument(span).await;
+    }
+
+    async fn batch_items(&self, requests: &[Request<'_>], out: &mut Output) {
+        let limit = self.shared.limits.batch_response_bytes;
+        let mut results = 0;
+        let mut one = Output::new(out.block);
+        one.in_batch = true;
+        for request in requests {
+            one.json.clear();
+            if limit != 0 && results > limit {
+                if let Kind::Call { id, .. } = request.kind() {
+                    envelope::error(&mut one.json, id, &RpcError::ResponseTooLarge);
+                }
+            } else {
+                self.single(request, None, &mut one).await;
+                results += one.json.len();
+                // A long batch of quick calls must not keep the worker to itself.
+                tokio::task::consume_budget().await;
+            }
+            if !one.json.is_empty() {
+                out.json.push(if out.json.is_empty() { b'[' } else { b',' });
+                out.json.extend_from_slice(&one.json);
+            }
+        }
+        if !out.json.is_empty() {
+            out.json.push(b']');
+        }
+    }
+
+    async fn single(&self, request: &Request<'_>, headers: Option<&HeaderMap>, out: &mut Output) {
+        match request.kind() {
+            Kind::Invalid(id) => {
+                envelope::error(&mut out.json, id, &RpcError::InvalidRequest("invalid request"));
+            }
+            Kind::Notification(name) => {
+                // Whatever it says, nobody hears it.
+                let _ = self.call("null", &name, request.params(), headers, out).await;
+                out.clear();
+            }
+            Kind::Call { id, method } => {
+                envelope::open_result(&mut out.json, id);
+                let start = out.json.len();
+                match self.call(id, &method, request.params(), headers, out).await {
+                    Ok(()) => {
+                        debug_assert!(out.json.len() > start || out.spliced.is_some(), "{method} wrote nothing");
+                        out.json.push(b'}');
+                    }
+                    Err(error) => {
+                        out.clear();
+                        envelope::error(&mut out.json, id, &error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls a method, which appends its result.
+    async fn call(
+        &self,
+        id: &str,
+        name: &str,
+        params: Option<&RawValue>,
+        headers: Option<&HeaderMap>,
+        out: &mut Output,
+    ) -> Result<(), RpcError> {
+        let method = self.methods.get(name).ok_or_else(|| RpcError::MethodNotFound(name.to_owned()))?;
+        let started = Instant::now();
+        let span = request_span(method.name, id);
+        let answer = if span.is_disabled() {
+            self.run(method, params, out).await
+        } else {
+            if let Some(headers) = headers {
+                quintet_service::propagation::extract(&span, headers);
+            }
+            let answer = self.run(method, params, out).instrument(span.clone()).await;
+            record(&span, answer.as_ref().err());
+            answer
+        };
+        method.duration.record(started.elapsed().as_secs_f64());
+        if answer.is_err() {
+            method.errors.increment(1);
+        }
+        answer
+    }
+
+    async fn run(&self, method: &Method, params: Option<&RawValue>, out: &mut Output) -> Result<(), RpcError> {
+        match method.handler {
+            Handler::Read(read) => {
+                match self.read(params, out, |context, params, out| read(context, params, out)) {
+                    Err(Stop::NeedsPending) => self.read_pending(params, out, read).await,
+                    answer => answer.map_err(Stop::into_error),
+                }
+            }
+            Handler::Evm(call) => {
+                let pending = match crate::methods::wants_pending(params) {
+                    true => Some(self.shared.pending().await?),
+                    false => None,
+                };
+                let ran = self.shared.evm.run(|cancel| {
+                    self.attempt(params, out, |context, params, out| {
+                        context.pending.clone_from(&pending);
+                        context.cancel = Some(cancel);
+                        call(context, params, out)
+                    })
+                });
+                ran.await?.map_err(Stop::into_error)
+            }
+            Handler::Remote(call) => {
+                let future = call(&self.shared, Params::new(params)?, out);
+                tokio::time::timeout(REQUEST_TIMEOUT, future).await.unwrap_or(Err(RpcError::Timeout))
+            }
+            Handler::Subscription => Err(RpcError::NotificationsUnsupported),
+        }
+    }
+
+    fn read(
+        &self,
+        params: Option<&RawValue>,
+        out: &mut Output,
+        read: impl Fn(&mut Context<'_>, Params<'_>, &mut Output) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        self.attempt(params, out, read)
+    }
+
+    async fn read_pending(
+        &self,
+        params: Option<&RawValue>,
+        out: &mut Output,
+        read: crate::methods::ReadFn,
+    ) -> Result<(), RpcError> {
+        let pending = self.shared.pending().await?;
+        let answer = self.attempt(params, out, |context, params, out| {
+            context.pending = Some(Arc::clone(&pending));
+            read(context, params, out)
+        });
+        answer.map_err(Stop::into_error)
+    }
+
+    /// Runs a read on the current view, and again on a newer one while reorgs overtake it.
+    fn attempt(
+        &self,
+        params: Option<&RawValue>,
+        out: &mut Output,
+        read: impl Fn(&mut Context<'_>, Params<'_>, &mut Output) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        let start = out.json.len();
+        let mut view = self.shared.reads.view();
+        for _ in 0..ATTEMPTS {
+            let mut context = Context { shared: &self.shared, view: Arc::clone(&view), pending: None, cancel: None };
+            out.block = view.head().number;
+            match read(&mut context, Params::new(params)?, out) {
+                Err(Stop::Failed(RpcError::ChainChanged)) => out.json.truncate(start),
+                answer => return answer,
+            }
+            out.spliced = None;
+            let newer = self.shared.reads.view();
+            if Arc::ptr_eq(&newer, &view) {
+                // The store is ahead of the events, by the time that a delta takes to come here.
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            view = newer;
+        }
+        Err(RpcError::ChainChanged.into())
+    }
+}
+
+/// The span of one call, by OpenTelemetry's conventions for JSON-RPC.
+fn request_span(method: &'static str, id: &str) -> Span {
+    tracing::info_span!(
+        target: "quintet_gateway",
+        "rpc",
+        otel.name = method,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        rpc.system = "jsonrpc",
+        rpc.method = method,
+        rpc.jsonrpc.version = "2.0",
+        rpc.jsonrpc.request_id = id.trim_matches('"'),
+        rpc.jsonrpc.error_code = Empty,
+        rpc.jsonrpc.error_message = Empty,
+    )
+}
+
+fn record(span: &Span, error: Option<&RpcError>) {
+    if let Some(error) = error {
+        span.record("rpc.jsonrpc.error_code", error.code());
+        span.record("rpc.jsonrpc.error_message", error.to_string());
+        span.record("otel.status_code", "error");
+    }
+}

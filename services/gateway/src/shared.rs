@@ -1,0 +1,80 @@
+//! What every method works with.
+
+use crate::accounts::Signers;
+use crate::config::LimitsConfig;
+use crate::error::RpcError;
+use crate::evm_slots::EvmSlots;
+use crate::filters::Filters;
+use crate::notice::Notices;
+use crate::read::Reads;
+use arc_swap::ArcSwapOption;
+use quintet_chain_api::ChainClient;
+use quintet_chainspec::ChainSpec;
+use quintet_miner_api::MinerClient;
+use quintet_p2p_api::PeerClient;
+use quintet_types::{ExecutedBlock, RecoveredBlock};
+use std::sync::Arc;
+
+/// What every method works with.
+pub(crate) struct Shared {
+    pub(crate) limits: LimitsConfig,
+    pub(crate) reads: Arc<Reads>,
+    pub(crate) spec: Arc<ChainSpec>,
+    pub(crate) chain: ChainClient,
+    pub(crate) p2p: PeerClient,
+    pub(crate) miner: MinerClient,
+    pub(crate) signers: Signers,
+    pub(crate) notices: Notices,
+    pub(crate) filters: Filters,
+    pub(crate) evm: EvmSlots,
+    pub(crate) pending: PendingCache,
+    pub(crate) suggested_tip: ArcSwapOption<SuggestedTip>,
+    /// The EVM's `COINBASE` of a header that clique sealed is its signer, not its beneficiary.
+    pub(crate) author: fn(&quintet_types::Header) -> alloy_primitives::Address,
+}
+
+/// The tip that was suggested at a head.
+pub(crate) struct SuggestedTip {
+    /// The head's hash.
+    pub(crate) head: alloy_primitives::B256,
+    /// Wei per gas.
+    pub(crate) tip: alloy_primitives::U256,
+}
+
+/// The block that would be sealed now.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) executed: ExecutedBlock,
+    pool_changes: u64,
+}
+
+impl Pending {
+    /// The block.
+    pub(crate) fn block(&self) -> &RecoveredBlock {
+        &self.executed.block
+    }
+}
+
+/// The pending block, until the head or the pool changes.
+#[derive(Debug, Default)]
+pub(crate) struct PendingCache {
+    held: ArcSwapOption<Pending>,
+}
+
+impl Shared {
+    /// The block that would be sealed now on the head.
+    pub(crate) async fn pending(&self) -> Result<Arc<Pending>, RpcError> {
+        let head = self.reads.view().head();
+        let pool_changes = self.notices.pool_changes();
+        if let Some(held) = self.pending.held.load_full()
+            && held.block().header().parent_hash == head.hash
+            && held.pool_changes == pool_changes
+        {
+            return Ok(held);
+        }
+        let executed = self.chain.pending_block().await?;
+        let pending = Arc::new(Pending { executed, pool_changes });
+        self.pending.held.store(Some(Arc::clone(&pending)));
+        Ok(pending)
+    }
+}
