@@ -5,6 +5,11 @@
 //! reader's. What revm leaves out for old chains (receipts with state roots, proof-of-work rewards, the DAO)
 //! is here; consensus (who may seal, what the header must say) is not.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
 mod build;
 mod call;
 mod code_cache;

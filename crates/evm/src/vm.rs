@@ -43,6 +43,9 @@ pub(crate) struct HaltSite {
     pub(crate) stack: usize,
 }
 
+/// Gas of `JUMPDEST`, the same in every fork.
+const JUMPDEST_GAS: u16 = 1;
+
 /// How many jump destinations pass between two looks at the cancel flag: some microseconds of execution.
 const POLL_INTERVAL: u32 = 1024;
 
@@ -97,8 +100,7 @@ pub(crate) fn vm<'a, INSP>(
     journaled_state.set_spec_id(spec);
     let mut instruction = EthInstructions::new_mainnet_with_spec(spec);
     if interruptible {
-        let gas = instruction.gas_table()[usize::from(JUMPDEST)];
-        instruction.insert_instruction(JUMPDEST, Instruction::new(polling_jumpdest), gas);
+        instruction.insert_instruction(JUMPDEST, Instruction::new(polling_jumpdest), JUMPDEST_GAS);
     }
     Evm {
         ctx: Context {
@@ -129,12 +131,13 @@ pub(crate) fn retire<INSP>(vm: Vm<'_, INSP>) -> Overlay<'_> {
 
 /// `JUMPDEST`, looking at the cancel flag now and then: every loop passes one.
 fn polling_jumpdest(context: InstructionContext<'_, VmContext<'_>, EthInterpreter>) -> InstructionExecResult {
-    let watch = &mut context.host.chain;
+    let InstructionContext { host, .. } = context;
+    let watch = &mut host.chain;
     watch.countdown = watch.countdown.wrapping_sub(1);
     if watch.countdown == 0 {
         watch.countdown = POLL_INTERVAL;
         if watch.cancelled() {
-            return Err(interrupt(context.host));
+            return Err(interrupt(host));
         }
     }
     Ok(())

@@ -121,6 +121,7 @@ fn config_arg() -> Arg {
         .value_name("FILE")
         .value_parser(clap::value_parser!(PathBuf))
         .global(true)
+        .help_heading("Process")
         .help("TOML file with values for flags that neither the command line nor a variable sets")
 }
 

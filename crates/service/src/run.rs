@@ -25,7 +25,7 @@ pub struct ProcessConfig {
     pub admin: AdminConfig,
     /// How long to wait at shutdown for what is under way.
     #[arg(id = "shutdown.timeout", long = "shutdown.timeout", value_name = "DURATION", default_value = "10s",
-        value_parser = config::duration)]
+        help_heading = "Process", value_parser = config::duration)]
     pub shutdown_timeout: Duration,
 }
 

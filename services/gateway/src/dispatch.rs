@@ -171,6 +171,11 @@ impl Dispatcher {
                 let future = call(&self.shared, Params::new(params)?, out);
                 tokio::time::timeout(REQUEST_TIMEOUT, future).await.unwrap_or(Err(RpcError::Timeout))
             }
+            Handler::Modules => {
+                Params::new(params)?.end()?;
+                self.methods.write_modules(&mut out.json);
+                Ok(())
+            }
             Handler::Subscription => Err(RpcError::NotificationsUnsupported),
         }
     }

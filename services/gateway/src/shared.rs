@@ -20,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) limits: LimitsConfig,
     pub(crate) reads: Arc<Reads>,
     pub(crate) spec: Arc<ChainSpec>,
+    pub(crate) network_id: u64,
     pub(crate) chain: ChainClient,
     pub(crate) p2p: PeerClient,
     pub(crate) miner: MinerClient,

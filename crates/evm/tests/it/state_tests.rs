@@ -23,20 +23,27 @@ struct StateTest {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Env {
-    current_coinbase: Address,
-    current_difficulty: U256,
-    current_gas_limit: U256,
-    current_number: U256,
-    current_timestamp: U256,
-    current_base_fee: Option<U256>,
-    current_random: Option<B256>,
-    current_excess_blob_gas: Option<U256>,
+    #[serde(rename = "currentCoinbase")]
+    coinbase: Address,
+    #[serde(rename = "currentDifficulty")]
+    difficulty: U256,
+    #[serde(rename = "currentGasLimit")]
+    gas_limit: U256,
+    #[serde(rename = "currentNumber")]
+    number: U256,
+    #[serde(rename = "currentTimestamp")]
+    timestamp: U256,
+    #[serde(rename = "currentBaseFee")]
+    base_fee: Option<U256>,
+    #[serde(rename = "currentRandom")]
+    random: Option<B256>,
+    #[serde(rename = "currentExcessBlobGas")]
+    excess_blob_gas: Option<U256>,
 }
 
 #[derive(Deserialize)]
-struct PreAccount {
+pub(crate) struct PreAccount {
     nonce: U256,
     balance: U256,
     code: Bytes,
@@ -74,14 +81,31 @@ struct Indexes {
 
 /// What came of all cases, by fork.
 #[derive(Default)]
-struct Report {
+pub(crate) struct Report {
     passed: BTreeMap<String, usize>,
     skipped: BTreeMap<&'static str, usize>,
-    failed: Vec<String>,
+    pub(crate) failed: Vec<String>,
 }
 
 impl Report {
-    fn merge(&mut self, other: Self) {
+    pub(crate) fn pass(&mut self, fork: &str) {
+        *self.passed.entry(fork.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) fn skip(&mut self, reason: &'static str) {
+        *self.skipped.entry(reason).or_default() += 1;
+    }
+
+    /// Prints what came of an archive's files, and fails if any case did.
+    pub(crate) fn finish(self, archive: &str, files: usize) {
+        println!("archive {archive}: {files} files, passed {:?}", self.passed);
+        for (reason, count) in &self.skipped {
+            println!("SKIPPED {count} cases: {reason}");
+        }
+        assert!(self.failed.is_empty(), "{} failed:\n{}", self.failed.len(), self.failed.join("\n"));
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
         for (fork, count) in other.passed {
             *self.passed.entry(fork).or_default() += count;
         }
@@ -121,12 +145,7 @@ fn run_archive(number: &str, touch_anyway: bool) {
             });
         }
     });
-    let report = report.into_inner().unwrap();
-    println!("archive {number}: {} files, passed {:?}", files.len(), report.passed);
-    for (reason, count) in &report.skipped {
-        println!("SKIPPED {count} cases: {reason}");
-    }
-    assert!(report.failed.is_empty(), "{} failed:\n{}", report.failed.len(), report.failed.join("\n"));
+    report.into_inner().unwrap().finish(number, files.len());
 }
 
 fn run_file(file: &Path, touch_anyway: bool) -> Report {
@@ -150,9 +169,9 @@ fn run_file(file: &Path, touch_anyway: bool) -> Report {
             for post in posts {
                 match run_case(&spec, fork, test, &state, post, touch_anyway) {
                     Err(_) if has_storage_without_code(test) => {
-                        *report.skipped.entry(EIP_7610).or_default() += 1;
+                        report.skip(EIP_7610);
                     }
-                    Ok(()) => *report.passed.entry(fork.clone()).or_default() += 1,
+                    Ok(()) => report.pass(fork),
                     Err(why) => {
                         let Indexes { data, gas, value } = &post.indexes;
                         let file = file.file_name().unwrap().display();
@@ -174,14 +193,18 @@ fn has_storage_without_code(test: &StateTest) -> bool {
     test.pre.values().any(|account| bare(account) && !account.storage.is_empty())
 }
 
-fn pre_state(test: &StateTest) -> MemoryState {
-    let mut state = MemoryState::default();
-    for (address, account) in &test.pre {
+pub(crate) fn insert_all(state: &mut MemoryState, accounts: &BTreeMap<Address, PreAccount>) {
+    for (address, account) in accounts {
         let storage = account.storage.iter().map(|(slot, value)| (*slot, *value));
         state.insert(*address, account.nonce.to(), account.balance, account.code.clone(), storage);
     }
+}
+
+fn pre_state(test: &StateTest) -> MemoryState {
+    let mut state = MemoryState::default();
+    insert_all(&mut state, &test.pre);
     // As geth's test runner has it: the hash of a block is that of its number in decimal.
-    let number: u64 = test.env.current_number.saturating_to();
+    let number: u64 = test.env.number.saturating_to();
     for ancestor in number.saturating_sub(257)..number {
         state.insert_block_hash(ancestor, keccak256(ancestor.to_string()));
     }
@@ -294,15 +317,15 @@ fn header(env: &Env, fork: &str) -> Header {
     let merged = matches!(fork, "Paris" | "Shanghai" | "Cancun" | "Prague" | "Osaka");
     let cancun = matches!(fork, "Cancun" | "Prague" | "Osaka");
     let london = merged || fork == "London";
-    let excess_blob_gas = env.current_excess_blob_gas.unwrap_or_default();
+    let excess_blob_gas = env.excess_blob_gas.unwrap_or_default();
     Header {
-        beneficiary: env.current_coinbase,
-        difficulty: if merged { U256::ZERO } else { env.current_difficulty },
-        mix_hash: env.current_random.unwrap_or_default(),
-        gas_limit: env.current_gas_limit.saturating_to(),
-        number: env.current_number.saturating_to(),
-        timestamp: env.current_timestamp.saturating_to(),
-        base_fee_per_gas: london.then(|| env.current_base_fee.unwrap_or(U256::from(10)).to()),
+        beneficiary: env.coinbase,
+        difficulty: if merged { U256::ZERO } else { env.difficulty },
+        mix_hash: env.random.unwrap_or_default(),
+        gas_limit: env.gas_limit.saturating_to(),
+        number: env.number.saturating_to(),
+        timestamp: env.timestamp.saturating_to(),
+        base_fee_per_gas: london.then(|| env.base_fee.unwrap_or(U256::from(10)).to()),
         excess_blob_gas: cancun.then(|| excess_blob_gas.to()),
         ..Header::default()
     }

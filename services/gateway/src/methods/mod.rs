@@ -42,6 +42,8 @@ pub(crate) enum Handler {
     Remote(RemoteFn),
     /// By the connection, if it can carry notifications.
     Subscription,
+    /// From the list of the enabled modules.
+    Modules,
 }
 
 /// A method as it is offered.
@@ -58,7 +60,7 @@ pub(crate) struct Methods {
     modules: BTreeSet<String>,
 }
 
-use Handler::{Evm, Read, Remote, Subscription};
+use Handler::{Evm, Modules, Read, Remote, Subscription};
 
 const METHODS: &[(&str, Handler)] = &[
     ("eth_blockNumber", Read(blocks::block_number)),
@@ -128,7 +130,7 @@ const METHODS: &[(&str, Handler)] = &[
     ("net_peerCount", Remote(network::peer_count)),
     ("web3_clientVersion", Read(network::client_version)),
     ("web3_sha3", Read(network::sha3)),
-    ("rpc_modules", Read(network::modules)),
+    ("rpc_modules", Modules),
     // The pool.
     ("txpool_content", Remote(txpool::content)),
     ("txpool_contentFrom", Remote(txpool::content_from)),
@@ -158,9 +160,13 @@ impl Methods {
         self.by_name.get(name)
     }
 
-    /// The enabled modules.
-    pub(crate) const fn modules(&self) -> &BTreeSet<String> {
-        &self.modules
+    /// `rpc_modules`: the enabled modules and their versions.
+    pub(crate) fn write_modules(&self, out: &mut Vec<u8>) {
+        let mut object = crate::json::Object::new(out);
+        for module in &self.modules {
+            object.string(module, "1.0");
+        }
+        object.end();
     }
 }
 

@@ -1,1 +1,0 @@
-//! quintet-benches

@@ -1,0 +1,199 @@
+//! The valid blocks of Ethereum's blockchain tests (archives 03, 04 and 05), executed on their parents' states:
+//! receipts, gas, requests and the state root must be what their headers say. Headers that break a rule are
+//! the consensus engines' tests. A deterministic sample in `cargo test`; all with `QUINTET_FULL=1`.
+
+use crate::specs::network;
+use crate::state_tests::{PreAccount, Report, insert_all};
+use alloy_consensus::proofs::calculate_receipt_root;
+use alloy_eips::eip7840::BlobParams;
+use alloy_primitives::{Address, B256, Bytes, U64, U256};
+use alloy_rlp::Decodable;
+use quintet_chainspec::ChainSpec;
+use quintet_evm::test_utils::MemoryState;
+use quintet_evm::{ExecutionError, execute_block, logs_bloom};
+use quintet_testkit::vectors::{archive, files};
+use quintet_types::{Block, Header, RecoveredBlock, recover_senders};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BlockchainTest {
+    network: String,
+    pre: BTreeMap<Address, PreAccount>,
+    #[serde(rename = "genesisRLP")]
+    genesis_rlp: Bytes,
+    blocks: Vec<TestBlock>,
+    #[serde(default)]
+    config: Config,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Config {
+    #[serde(default)]
+    blob_schedule: BTreeMap<String, Blobs>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Blobs {
+    target: U64,
+    max: U64,
+    base_fee_update_fraction: U64,
+}
+
+#[derive(Deserialize)]
+struct TestBlock {
+    rlp: Bytes,
+    #[serde(flatten)]
+    more: BTreeMap<String, serde_json::Value>,
+}
+
+impl TestBlock {
+    fn is_valid(&self) -> bool {
+        !self.more.keys().any(|key| key.starts_with("expectException"))
+    }
+}
+
+#[test]
+fn blockchain_tests_proof_of_work() {
+    run_archive("03", 10);
+}
+
+#[test]
+fn blockchain_tests_istanbul_to_cancun() {
+    run_archive("04", 10);
+}
+
+#[test]
+fn blockchain_tests_of_execution_spec_tests() {
+    run_archive("05", 20);
+}
+
+fn run_archive(number: &str, sample: usize) {
+    let Some(root) = archive(number) else { return };
+    let every = if std::env::var_os("QUINTET_FULL").is_some() { 1 } else { sample };
+    let files: Vec<_> = files(&root, "json").into_iter().step_by(every).collect();
+    assert!(!files.is_empty(), "no vectors in {}", root.display());
+    let report = Mutex::new(Report::default());
+    std::thread::scope(|scope| {
+        for half in 0..2 {
+            let (files, report) = (&files, &report);
+            scope.spawn(move || {
+                for file in files.iter().skip(half).step_by(2) {
+                    let result = run_file(file);
+                    report.lock().unwrap().merge(result);
+                }
+            });
+        }
+    });
+    report.into_inner().unwrap().finish(number, files.len());
+}
+
+fn run_file(file: &Path) -> Report {
+    let mut report = Report::default();
+    let tests: BTreeMap<String, BlockchainTest> = match serde_json::from_slice(&std::fs::read(file).unwrap())
+    {
+        Ok(tests) => tests,
+        Err(error) => {
+            report.failed.push(format!("{}: unreadable: {error}", file.display()));
+            return report;
+        }
+    };
+    for (name, test) in &tests {
+        if let Err(why) = run_chain(test, &mut report) {
+            report.failed.push(format!("{} {name}: {why}", file.file_name().unwrap().display()));
+        }
+    }
+    report
+}
+
+fn run_chain(test: &BlockchainTest, report: &mut Report) -> Result<(), String> {
+    let spec = chain_spec(test);
+    let genesis = Block::decode(&mut &test.genesis_rlp[..]).map_err(|error| error.to_string())?;
+    let mut state = MemoryState::default();
+    insert_all(&mut state, &test.pre);
+    let hash = genesis.header.hash_slow();
+    state.insert_block_hash(0, hash);
+    // Chains fork, so every block's state is kept.
+    let mut states = BTreeMap::from([(hash, state)]);
+    for (index, test_block) in test.blocks.iter().enumerate() {
+        if !test_block.is_valid() {
+            report.skip("invalid blocks are the consensus engines' tests");
+            continue;
+        }
+        let block = Block::decode(&mut &test_block.rlp[..]).map_err(|error| error.to_string())?;
+        let parent = states.get(&block.header.parent_hash).ok_or("unknown parent")?;
+        match run_block(&spec, block, parent) {
+            Ok((hash, state)) => {
+                states.insert(hash, state);
+                report.pass(&test.network);
+            }
+            Err(Failure::Unsupported) => {
+                report.skip("Constantinople without Petersburg: EIP-1283 is not implemented");
+                return Ok(());
+            }
+            Err(Failure::Wrong(why)) => return Err(format!("block {index} of {}: {why}", test.network)),
+        }
+    }
+    Ok(())
+}
+
+enum Failure {
+    Unsupported,
+    Wrong(String),
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Self {
+        Self::Wrong(why)
+    }
+}
+
+fn run_block(spec: &ChainSpec, block: Block, parent: &MemoryState) -> Result<(B256, MemoryState), Failure> {
+    let low_s = spec.is_homestead_active(block.header.number);
+    let senders = recover_senders(&block.body.transactions, low_s).map_err(|error| error.to_string())?;
+    let block = RecoveredBlock { hash: block.header.hash_slow(), block, senders };
+    let header = block.header();
+    let output =
+        execute_block(spec, &block, header.beneficiary, parent, &mut parent.clone()).map_err(|error| {
+            match error {
+                ExecutionError::UnsupportedFork(_) => Failure::Unsupported,
+                error => Failure::Wrong(error.to_string()),
+            }
+        })?;
+    let mut state = parent.clone();
+    state.apply(&output.diff);
+    state.insert_block_hash(header.number, block.hash);
+    let expected = Header {
+        state_root: MemoryState::root(&state),
+        receipts_root: calculate_receipt_root(&output.receipts),
+        logs_bloom: logs_bloom(&output.receipts),
+        gas_used: output.gas_used,
+        blob_gas_used: header.blob_gas_used.map(|_| output.blob_gas_used),
+        requests_hash: header.requests_hash.map(|_| output.requests.requests_hash()),
+        ..header.clone()
+    };
+    if expected != *header {
+        return Err(Failure::Wrong(format!("executed to {expected:?}\ninstead of {header:?}")));
+    }
+    Ok((block.hash, state))
+}
+
+fn chain_spec(test: &BlockchainTest) -> ChainSpec {
+    network(&test.network, |config| {
+        for (fork, blobs) in &test.config.blob_schedule {
+            let params = BlobParams {
+                target_blob_count: blobs.target.to(),
+                max_blob_count: blobs.max.to(),
+                max_blobs_per_tx: blobs.max.to(),
+                update_fraction: U256::from(blobs.base_fee_update_fraction).to(),
+                ..BlobParams::cancun()
+            };
+            config.blob_schedule.insert(fork.to_lowercase(), params);
+        }
+    })
+}

@@ -1,0 +1,1 @@
+//! End to end: the node as people run it, a process of its own, spoken to over JSON-RPC.
