@@ -2,6 +2,7 @@
 //! its own, as telemetry is per process and set up by variables.
 
 use crate::fake::{FakeChain, GET_HEAD, UNKNOWN, call};
+use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_proto::tonic::collector::trace::v1 as otlp;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -172,11 +173,9 @@ async fn each_span_is_exported_under_its_own_service_in_one_trace() {
     let log = String::from_utf8(output.stderr).expect("text");
     let line = log.lines().find(|line| line.contains("\"inside\"")).expect("logged");
     let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
-    let bytes = |key: &str, start| u8::from_str_radix(&line[key].as_str()?[start..start + 2], 16).ok();
-    let id =
-        |key: &str| (0..).step_by(2).take(line[key].as_str()?.len() / 2).map(|at| bytes(key, at)).collect();
-    assert_eq!(id("trace_id"), Some(request.trace_id));
-    assert_eq!(id("span_id"), Some(request.span_id));
+    let trace = TraceId::from_bytes(request.trace_id.try_into().expect("16 bytes"));
+    let span = SpanId::from_bytes(request.span_id.try_into().expect("8 bytes"));
+    assert_eq!((&line["trace_id"], &line["span_id"]), (&trace.to_string().into(), &span.to_string().into()));
     assert_eq!((&line["level"], &line["answer"]), (&"INFO".into(), &42.into()));
 }
 

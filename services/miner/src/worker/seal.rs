@@ -58,7 +58,7 @@ impl Worker {
     pub(super) fn submit_sealed(&mut self) {
         let head = self.head();
         for (seal_hash, parent, block) in self.tasks.sealed() {
-            if self.cadence == Cadence::Continuous || head != Some(parent) || true {
+            if self.cadence == Cadence::Continuous || head == Some(parent) {
                 if let Some(task) = self.tasks.get_mut(&seal_hash) {
                     task.stage = Stage::Submitting(Arc::clone(&block));
                 }
