@@ -13,7 +13,6 @@ use quintet_miner::{Miner, MinerConfig};
 use quintet_miner_api::MinerClient;
 use quintet_p2p::P2p;
 use quintet_p2p_api::PeerClient;
-use quintet_proto::chain::v1::chain_service_server::ChainServiceServer;
 use quintet_service::grpc::Transport;
 use quintet_service::{Context, Service};
 use quintet_store::Store;
@@ -56,7 +55,7 @@ async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), N
     let chain =
         Arc::new(Chain::open(Arc::clone(&spec), Arc::clone(&store), Arc::clone(&bus), config)?);
     quintet_chain::spawn_tasks(&chain, &supervisor);
-    let chain_server = ChainServiceServer::new(ChainServer::new(chain));
+    let chain_server = ChainServer::new(chain, supervisor.token()).into_server();
     let chain_client =
         |caller| ChainClient::new(Transport::local(caller, chain_server.clone()));
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<ChainUpdate, ChainError>> + Send>>;
 
 /// Bytes that one message may have: a block with its receipts and state changes, or a large pool.
-const MESSAGE_LIMIT: usize = 1 << 30;
+pub const MESSAGE_LIMIT: usize = 1 << 30;
 
 /// A client of the chain service.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ pub mod diff;
 mod error;
 mod types;
 
-pub use client::{ChainClient, EventStream};
+pub use client::{ChainClient, EventStream, MESSAGE_LIMIT};
 pub use convert::{block_from_bytes, executed_from_proto, executed_to_proto, pooled_to_proto};
 pub use error::ChainError;
 pub use types::{

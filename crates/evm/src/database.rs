@@ -302,3 +302,64 @@ impl Database for Overlay<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_utils::MemoryState;
+
+    const A: Address = Address::repeat_byte(0xa);
+
+    fn state() -> MemoryState {
+        let mut state = MemoryState::default();
+        state.insert(A, 0, U256::from(5), Bytes::new(), [(U256::from(1), U256::from(2))]);
+        state.insert_block_hash(7, B256::repeat_byte(7));
+        state
+    }
+
+    #[test]
+    fn nothing_changed_is_an_empty_diff() {
+        let state = state();
+        let mut overlay = Overlay::new(&state);
+        assert_eq!(overlay.storage(A, U256::from(1)).unwrap(), U256::from(2));
+        assert!(overlay.info(Address::ZERO).unwrap().is_none());
+        overlay.add_balance(A, U256::from(1), SpecId::OSAKA).unwrap();
+        overlay.drain(A, SpecId::FRONTIER).unwrap();
+        overlay.add_balance(A, U256::from(5), SpecId::OSAKA).unwrap();
+        assert_eq!(overlay.diff(9), StateDiff::default());
+    }
+
+    #[test]
+    fn an_empty_account_exists_before_eip_161_only() {
+        let state = state();
+        let touched = Address::repeat_byte(0xb);
+        for (spec, exists) in [(SpecId::TANGERINE, true), (SpecId::SPURIOUS_DRAGON, false)] {
+            let mut overlay = Overlay::new(&state);
+            overlay.add_balance(touched, U256::ZERO, spec).unwrap();
+            assert_eq!(overlay.drain(A, spec).unwrap(), U256::from(5));
+            let diff = overlay.diff(9);
+            let new = diff.accounts.get(&touched).and_then(|change| change.after);
+            assert_eq!(new, exists.then_some(Account::new(9)));
+            let emptied = diff.accounts.get(&A).unwrap().after;
+            assert_eq!(emptied, exists.then_some(Account::new(0)));
+            assert_eq!(overlay.storage(A, U256::from(1)).unwrap().is_zero(), !exists);
+        }
+    }
+
+    #[test]
+    fn an_unknown_ancestor_is_an_error_and_in_a_simulation_zero() {
+        let state = state();
+        let mut overlay = Overlay::new(&state);
+        assert_eq!(overlay.block_hash(7).unwrap(), B256::repeat_byte(7));
+        assert!(matches!(overlay.block_hash(8), Err(DatabaseError::MissingBlockHash(8))));
+        assert_eq!(Overlay::for_simulation(&state).block_hash(8).unwrap(), B256::ZERO);
+    }
+
+    #[test]
+    fn code_that_the_store_lacks_is_an_error() {
+        let state = state();
+        let hash = B256::repeat_byte(0xcc);
+        assert!(matches!(Overlay::new(&state).code(&hash), Err(DatabaseError::MissingCode(h)) if h == hash));
+        assert!(Overlay::new(&state).code(&KECCAK256_EMPTY).unwrap().is_empty());
+    }
+}

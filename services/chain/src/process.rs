@@ -7,7 +7,6 @@ use crate::pool::TICK;
 use crate::server::{ChainServer, PeerLinkServer};
 use crate::genesis;
 use quintet_events::{EventBus, LocalBus};
-use quintet_proto::chain::v1::chain_service_server::ChainServiceServer;
 use quintet_proto::chain::v1::peer_link_service_server::PeerLinkServiceServer;
 use quintet_service::grpc::{GrpcConfig, GrpcServer};
 use quintet_service::{Context, ProcessConfig, ServiceError, Supervisor};
@@ -71,7 +70,7 @@ pub async fn run(args: ProcessArgs, context: Context) -> Result<(), ProcessError
     spawn_tasks(&chain, &context.supervisor);
     let server = GrpcServer::bind(&args.grpc, context.readiness.clone()).await?;
     let server = server
-        .with(ChainServiceServer::new(ChainServer::new(chain)))
+        .with(ChainServer::new(chain, context.supervisor.token()).into_server())
         .with(PeerLinkServiceServer::new(PeerLinkServer));
     context.supervisor.spawn("gRPC server", server.serve(context.supervisor.token()));
     Ok(())

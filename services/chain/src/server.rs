@@ -13,7 +13,8 @@ use futures::StreamExt;
 use quintet_chain_api::{BuildRequest, block_from_bytes, executed_to_proto, pooled_to_proto};
 use quintet_chainspec::{Fork, Genesis};
 use quintet_events::{Event, Topics};
-use quintet_proto::chain::v1::{self as proto, chain_service_server::ChainService};
+use quintet_proto::chain::v1::chain_service_server::{ChainService, ChainServiceServer};
+use quintet_proto::chain::v1 as proto;
 use quintet_proto::common::v1 as common;
 use quintet_service::Service;
 use quintet_service::grpc::{to_status, unimplemented};
@@ -23,6 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -33,12 +35,19 @@ pub struct ChainServer {
     chain: Arc<Chain>,
     /// The last pending block; callers that ask at the same time share one build.
     pending: Arc<Mutex<Option<(PendingKey, ExecutedBlock)>>>,
+    /// Ends streams at shutdown.
+    token: CancellationToken,
 }
 
 impl ChainServer {
-    /// Serves `chain`.
-    pub fn new(chain: Arc<Chain>) -> Self {
-        Self { chain, pending: Arc::default() }
+    /// Serves `chain`; streams end when `token` is cancelled.
+    pub fn new(chain: Arc<Chain>, token: CancellationToken) -> Self {
+        Self { chain, pending: Arc::default(), token }
+    }
+
+    /// The generated server: for a port, or for `Transport::local`.
+    pub fn into_server(self) -> ChainServiceServer<Self> {
+        ChainServiceServer::new(self).max_decoding_message_size(quintet_chain_api::MESSAGE_LIMIT)
     }
 
     /// Runs blocking work of the chain off the async threads, within the caller's span.
@@ -253,6 +262,7 @@ impl ChainService for ChainServer {
         let events = futures::stream::unfold(subscription, |mut subscription| async move {
             subscription.next().await.map(|event| (event, subscription))
         });
+        let events = events.take_until(self.token.clone().cancelled_owned());
         Ok(Response::new(events.map(move |event| Ok(event_to_proto(&chain, event))).boxed()))
     }
 }

@@ -7,13 +7,13 @@ use quintet_chain::{Chain, ChainServer, Config, PendingConfig, genesis};
 use quintet_chain_api::{BuildRequest, BuiltWork, ChainClient, Submitted};
 use quintet_chainspec::ChainSpec;
 use quintet_events::LocalBus;
-use quintet_proto::chain::v1::chain_service_server::ChainServiceServer;
 use quintet_service::Service;
 use quintet_service::grpc::Transport;
 use quintet_store::Store;
 use quintet_testkit::accounts::{dev_account, dev_accounts};
 use std::path::Path;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 pub(crate) const GAS_LIMIT: u64 = 30_000_000;
 
@@ -46,7 +46,7 @@ impl Node {
         };
         let bus = Arc::new(LocalBus::new());
         let chain = Arc::new(Chain::open(Arc::new(spec), Arc::clone(&store), bus, config).unwrap());
-        let server = ChainServiceServer::new(ChainServer::new(Arc::clone(&chain)));
+        let server = ChainServer::new(Arc::clone(&chain), CancellationToken::new()).into_server();
         let client = ChainClient::new(Transport::local(Service::Gateway, server));
         Self { store, chain, client }
     }
