@@ -280,9 +280,13 @@ impl proto::peer_link_service_server::PeerLinkService for PeerLinkServer {
     }
 }
 
-/// Recovers a block's senders; a high-s signature (EIP-2) is refused from Homestead on.
+/// Recovers a block's senders; those of a block built here are known. A high-s signature (EIP-2) is refused
+/// from Homestead on.
 fn recover(chain: &Chain, block: Block) -> Result<RecoveredBlock, ChainError> {
     let hash = block.header.hash_slow();
+    if let Some(built) = chain.recall(&hash) {
+        return Ok(RecoveredBlock { hash, block, senders: built.block.block.senders.clone() });
+    }
     let low_s = fork_of(&chain.spec, &block.header) >= Fork::Homestead;
     let senders = quintet_types::recover_senders(&block.body.transactions, low_s).map_err(|error| {
         ChainError::InvalidBlock { number: block.header.number, hash, reason: error.to_string() }

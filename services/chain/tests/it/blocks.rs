@@ -22,7 +22,7 @@ async fn a_transaction_is_built_sealed_and_committed() {
     assert_eq!(node.store.head().unwrap(), Some(submitted.block));
     assert_eq!(balance(&node, Address::with_last_byte(0x42)), U256::from(15));
     let receipts = node.store.receipts(&submitted.block.hash).unwrap().unwrap();
-    assert!(receipts.len() == 2 && receipts.iter().all(|receipt| receipt.is_success()));
+    assert!(receipts.len() == 2 && receipts.iter().all(quintet_types::Receipt::is_success));
     assert_eq!(node.client.pool_status().await.unwrap().pending, 0);
     assert_eq!(node.client.pool_nonce(dev_account(0).address).await.unwrap(), 2);
     let head = node.client.head().await.unwrap();
