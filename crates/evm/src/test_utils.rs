@@ -112,11 +112,11 @@ impl StateReader for MemoryState {
 }
 
 /// Roots in the middle of a block, each computed from scratch.
-impl PostStateRoot for MemoryState {
+impl PostStateRoot for &MemoryState {
     fn root(&mut self, diff: &StateDiff) -> Result<B256, StateError> {
-        let mut state = self.clone();
+        let mut state = (*self).clone();
         state.apply(diff);
-        Ok(Self::root(&state))
+        Ok(state.root())
     }
 }
 

@@ -3,7 +3,6 @@
 use clap::{ArgAction, Args};
 use quintet_service::config::duration;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// Modules that a gateway can offer.
@@ -17,8 +16,8 @@ pub struct GatewayConfig {
     #[arg(id = "http", long = "http", action = ArgAction::SetTrue)]
     pub http: bool,
     /// HTTP-RPC server listening interface.
-    #[arg(id = "http.addr", long = "http.addr", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    pub http_addr: IpAddr,
+    #[arg(id = "http.addr", long = "http.addr", value_name = "ADDRESS", default_value = "localhost")]
+    pub http_addr: String,
     /// HTTP-RPC server listening port.
     #[arg(id = "http.port", long = "http.port", value_name = "PORT", default_value_t = 8545)]
     pub http_port: u16,
@@ -38,8 +37,8 @@ pub struct GatewayConfig {
     #[arg(id = "ws", long = "ws", action = ArgAction::SetTrue)]
     pub ws: bool,
     /// WS-RPC server listening interface.
-    #[arg(id = "ws.addr", long = "ws.addr", value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    pub ws_addr: IpAddr,
+    #[arg(id = "ws.addr", long = "ws.addr", value_name = "ADDRESS", default_value = "localhost")]
+    pub ws_addr: String,
     /// WS-RPC server listening port; with that of HTTP, one port serves both.
     #[arg(id = "ws.port", long = "ws.port", value_name = "PORT", default_value_t = 8546)]
     pub ws_port: u16,
@@ -142,7 +141,10 @@ pub(crate) struct WsOffer {
 /// One listener and what it serves.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
-    pub(crate) address: SocketAddr,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// The flag that sets the port.
+    pub(crate) port_flag: &'static str,
     pub(crate) http: Option<HttpOffer>,
     pub(crate) ws: Option<WsOffer>,
 }
@@ -156,18 +158,19 @@ impl GatewayConfig {
         }
         let http = self.http.then(|| self.http_offer()).transpose()?;
         let ws = self.ws.then(|| self.ws_offer()).transpose()?;
-        let http_address = SocketAddr::new(self.http_addr, self.http_port);
-        let ws_address = SocketAddr::new(self.ws_addr, self.ws_port);
         let shared = self.http && self.ws && self.http_port == self.ws_port && self.http_port != 0;
         if shared && self.http_addr != self.ws_addr {
             return Err(ConfigError::SharedPort);
         }
+        let (host, port) = (self.http_addr.clone(), self.http_port);
+        let first = Endpoint { host, port, port_flag: "--http.port", http, ws: None };
+        let (host, port) = (self.ws_addr.clone(), self.ws_port);
+        let second = Endpoint { host, port, port_flag: "--ws.port", http: None, ws };
         if shared {
-            return Ok(vec![Endpoint { address: http_address, http, ws }]);
+            return Ok(vec![Endpoint { ws: second.ws, ..first }]);
         }
-        let http = http.map(|http| Endpoint { address: http_address, http: Some(http), ws: None });
-        let ws = ws.map(|ws| Endpoint { address: ws_address, http: None, ws: Some(ws) });
-        Ok(http.into_iter().chain(ws).collect())
+        let serves = |endpoint: &Endpoint| endpoint.http.is_some() || endpoint.ws.is_some();
+        Ok([first, second].into_iter().filter(serves).collect())
     }
 
     fn http_offer(&self) -> Result<HttpOffer, ConfigError> {

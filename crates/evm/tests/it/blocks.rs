@@ -123,7 +123,7 @@ fn build(
     state: &MemoryState,
     transactions: &[Transaction],
 ) -> BuiltBlock {
-    let mut roots = state.clone();
+    let mut roots = state;
     let parent = parent(9);
     let mut builder = BlockBuilder::start(spec, &parent, PARENT_HASH, attributes, state, &mut roots).unwrap();
     for transaction in transactions {
@@ -135,7 +135,7 @@ fn build(
 fn execute(spec: &ChainSpec, built: &BuiltBlock, state: &MemoryState) -> Result<BlockOutput, ExecutionError> {
     let hash = built.block.header.hash_slow();
     let block = RecoveredBlock { hash, block: built.block.clone(), senders: built.senders.clone() };
-    execute_block(spec, &block, MINER, state, &mut state.clone())
+    execute_block(spec, &block, MINER, state, &mut &*state)
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn receipts_before_byzantium_carry_the_root_after_each_transaction() {
         let miner = after.account(&MINER).unwrap().unwrap();
         reward.insert(MINER, 0, miner.balance - U256::from(5 * ETHER), Bytes::new(), []);
         let status = whole.receipts[count - 1].status_or_post_state();
-        assert_eq!(status, Eip658Value::PostState(MemoryState::root(&reward)), "after {count}");
+        assert_eq!(status, Eip658Value::PostState(reward.root()), "after {count}");
     }
     let status = build(&crate::specs::spec("Byzantium"), attributes("Byzantium"), &state, &list).receipts;
     assert_eq!(status[3].status_or_post_state(), Eip658Value::Eip658(true));
@@ -216,7 +216,7 @@ fn a_rejected_transaction_leaves_no_trace() {
         Transaction::Eip4844(Signed::new_unhashed(tx, signature))
     };
     let parent = parent(9);
-    let mut roots = state.clone();
+    let mut roots = &state;
     let mut builder =
         BlockBuilder::start(&spec, &parent, PARENT_HASH, attributes("Osaka"), &state, &mut roots).unwrap();
     builder.try_transaction(&good[0], ALICE).unwrap();
@@ -246,7 +246,7 @@ fn a_full_block_takes_no_more() {
     let (spec, state) = (spec("Osaka"), genesis_state());
     let attributes = BlockAttributes { gas_limit: 210_000, ..attributes("Osaka") };
     let parent = parent(9);
-    let mut roots = state.clone();
+    let mut roots = &state;
     let mut builder =
         BlockBuilder::start(&spec, &parent, PARENT_HASH, attributes, &state, &mut roots).unwrap();
     let included = builder.try_transaction(&legacy(0, TxKind::Call(BOB), 1, Bytes::new()), ALICE).unwrap();
@@ -300,7 +300,7 @@ fn miners_and_uncles_are_paid_until_the_merge() {
 
     let attributes = BlockAttributes { uncles: vec![uncle(10)], ..attributes("London") };
     let (spec, state, parent) = (spec("London"), genesis_state(), parent(9));
-    let mut roots = state.clone();
+    let mut roots = &state;
     let builder = BlockBuilder::start(&spec, &parent, PARENT_HASH, attributes, &state, &mut roots).unwrap();
     assert!(matches!(builder.finish(), Err(ExecutionError::UncleNumber { uncle: 10, block: 10 })));
 }
@@ -370,7 +370,7 @@ fn a_contract_destroyed_and_made_again_begins_a_new_life() {
     assert_eq!(first.diff.accounts[&contract].storage[&U256::ZERO], U256::from(2));
 
     // One block on: destroyed, made again, and counted once.
-    let mut roots = state.clone();
+    let mut roots = &state;
     let parent = parent(10);
     let mut builder =
         BlockBuilder::start(&spec, &parent, PARENT_HASH, attributes("Istanbul"), &state, &mut roots).unwrap();
@@ -385,7 +385,7 @@ fn a_contract_destroyed_and_made_again_begins_a_new_life() {
     state.apply(&second.diff);
 
     // Destroyed for good.
-    let mut roots = state.clone();
+    let mut roots = &state;
     let parent = self::parent(11);
     let mut builder =
         BlockBuilder::start(&spec, &parent, PARENT_HASH, attributes("Istanbul"), &state, &mut roots).unwrap();
@@ -399,7 +399,7 @@ fn a_contract_destroyed_and_made_again_begins_a_new_life() {
 #[test]
 fn constantinople_without_petersburg_is_refused() {
     let (spec, state, parent) = (spec("Constantinople"), genesis_state(), parent(9));
-    let mut roots = state.clone();
+    let mut roots = &state;
     let attributes = attributes("Constantinople");
     let result = BlockBuilder::start(&spec, &parent, PARENT_HASH, attributes, &state, &mut roots);
     assert!(matches!(result.err(), Some(ExecutionError::UnsupportedFork(_))));

@@ -3,19 +3,12 @@
 
 use crate::fake::{FakeChain, GET_HEAD, UNKNOWN, call};
 use opentelemetry::trace::{SpanId, TraceId};
-use opentelemetry_proto::tonic::collector::trace::v1 as otlp;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
-use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 use quintet_service::grpc::{GrpcConfig, GrpcServer, Transport};
 use quintet_service::telemetry::{self, LogFormat, TelemetryConfig};
 use quintet_service::{Readiness, Service, Supervisor, propagation};
+use quintet_testkit::otlp::{Collector, Span, SpanKind, Spans};
 use std::process::Output;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio_stream::wrappers::TcpListenerStream;
 use tracing::Instrument;
 
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -70,105 +63,43 @@ async fn run_child(variables: &[(&str, &str)]) -> Output {
     output
 }
 
-#[derive(Clone, Default)]
-struct Collector {
-    /// Spans with the name of the service that their resource names.
-    spans: Arc<Mutex<Vec<(String, Span)>>>,
-}
-
-fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
-    let attribute = attributes.iter().find(|attribute| attribute.key == key)?;
-    match attribute.value.as_ref()?.value.as_ref()? {
-        Value::StringValue(text) => Some(text),
-        _ => None,
-    }
-}
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: tonic::Request<otlp::ExportTraceServiceRequest>,
-    ) -> Result<tonic::Response<otlp::ExportTraceServiceResponse>, tonic::Status> {
-        for group in request.into_inner().resource_spans {
-            let attributes = group.resource.unwrap_or_default().attributes;
-            let service = text(&attributes, "service.name").unwrap_or_default();
-            let spans = group.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            self.spans.lock().expect("not poisoned").extend(spans.map(|span| (service.to_owned(), span)));
-        }
-        Ok(tonic::Response::new(otlp::ExportTraceServiceResponse::default()))
-    }
-}
-
-impl Collector {
-    /// Starts it; gives its address.
-    async fn start(&self) -> String {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("free port");
-        let address = format!("http://{}", listener.local_addr().expect("bound"));
-        let server = tonic::transport::Server::builder().add_service(TraceServiceServer::new(self.clone()));
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        address
-    }
-
-    fn named(&self, name: &str, kind: SpanKind) -> Vec<(String, Span)> {
-        let spans = self.spans.lock().expect("not poisoned");
-        spans.iter().filter(|(_, span)| span.name == name && span.kind == kind as i32).cloned().collect()
-    }
-
-    fn one(&self, name: &str, kind: SpanKind) -> (String, Span) {
-        let mut found = self.named(name, kind);
-        assert_eq!(found.len(), 1, "spans {name} of {kind:?}: {:?}", self.spans);
-        found.remove(0)
-    }
-}
-
 /// Checks one call: client span of the gateway, server span of the chain below it, library spans below that.
-fn check_call(collector: &Collector, path: &str, request: &Span, code: i64) {
+fn check_call(spans: &Spans, path: &str, request: &Span, code: i64) {
     let name = path.trim_start_matches('/');
-    let (client_service, client) = collector.one(name, SpanKind::Client);
-    let (server_service, server) = collector.one(name, SpanKind::Server);
-    assert_eq!((client_service.as_str(), server_service.as_str()), ("quintet-gateway", "quintet-chain"));
-    for span in [&client, &server] {
-        assert_eq!(span.trace_id, request.trace_id);
-        assert_eq!(text(&span.attributes, "rpc.system"), Some("grpc"));
-        assert_eq!(text(&span.attributes, "rpc.service"), Some("quintet.chain.v1.ChainService"));
-        let status = span.attributes.iter().find(|attribute| attribute.key == "rpc.grpc.status_code");
-        let status = status.and_then(|attribute| attribute.value.clone()?.value);
-        assert_eq!(status, Some(Value::IntValue(code)));
+    let client = spans.one(name, SpanKind::Client);
+    let server = spans.one(name, SpanKind::Server);
+    assert_eq!((client.service.as_str(), server.service.as_str()), ("quintet-gateway", "quintet-chain"));
+    assert!(client.is_child_of(request) && server.is_child_of(client), "{spans}");
+    for span in [client, server] {
+        assert_eq!(span.text("rpc.system"), Some("grpc"));
+        assert_eq!(span.text("rpc.service"), Some("quintet.chain.v1.ChainService"));
+        assert_eq!(span.integer("rpc.grpc.status_code"), Some(code));
     }
-    assert_eq!(client.parent_span_id, request.span_id);
-    assert_eq!(server.parent_span_id, client.span_id);
-    let failed = |span: &Span| span.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error);
     // A client's error is not the server's fault.
-    assert_eq!((failed(&client), failed(&server)), (code != 0, false));
-    let read = collector.named("read", SpanKind::Internal);
-    let (service, read) =
-        read.iter().find(|(_, read)| read.parent_span_id == server.span_id).expect("read below");
-    assert_eq!(service, "quintet-chain");
-    let node = collector.named("node", SpanKind::Internal);
-    let (service, _) = node.iter().find(|(_, node)| node.parent_span_id == read.span_id).expect("node below");
-    assert_eq!(service, "quintet-chain");
+    assert_eq!((client.failed(), server.failed()), (code != 0, false));
+    let read = spans.child(server, "read").expect("read below");
+    let node = spans.child(read, "node").expect("node below");
+    assert_eq!((read.service.as_str(), node.service.as_str()), ("quintet-chain", "quintet-chain"));
 }
 
 #[tokio::test]
 async fn each_span_is_exported_under_its_own_service_in_one_trace() {
-    let collector = Collector::default();
-    let endpoint = collector.start().await;
-    let output = run_child(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)]).await;
+    let collector = Collector::start().await;
+    let output = run_child(&[("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())]).await;
 
-    let (service, request) = collector.one("request", SpanKind::Server);
-    assert_eq!(service, "quintet-gateway");
-    check_call(&collector, GET_HEAD, &request, 0);
-    check_call(&collector, UNKNOWN, &request, 5);
-    let (service, execute) = collector.one("execute", SpanKind::Internal);
-    assert_eq!((service.as_str(), &execute.parent_span_id), ("quintet-gateway", &request.span_id));
-    let (service, import) = collector.one("import", SpanKind::Internal);
-    assert_eq!((service.as_str(), import.parent_span_id.len()), ("quintet-chain", 0));
-    assert_eq!(import.links.first().map(|link| &link.span_id), Some(&request.span_id));
-    let (service, follow) = collector.one("follow", SpanKind::Internal);
-    assert_eq!((service.as_str(), &follow.parent_span_id), ("quintet-chain", &request.span_id));
-    assert_eq!(follow.trace_id, request.trace_id);
-    assert!(collector.named("too fine", SpanKind::Internal).is_empty());
+    let spans = collector.spans();
+    let request = spans.one("request", SpanKind::Server);
+    assert_eq!(request.service, "quintet-gateway");
+    check_call(&spans, GET_HEAD, request, 0);
+    check_call(&spans, UNKNOWN, request, 5);
+    let execute = spans.child(request, "execute").expect("execute below");
+    assert_eq!(execute.service, "quintet-gateway");
+    let import = spans.one("import", SpanKind::Internal);
+    assert_eq!(import.service, "quintet-chain");
+    assert!(import.is_root() && import.links_to(request), "{spans}");
+    let follow = spans.child(request, "follow").expect("follow below");
+    assert_eq!(follow.service, "quintet-chain");
+    assert!(spans.named("too fine", SpanKind::Internal).is_empty());
 
     let log = String::from_utf8(output.stderr).expect("text");
     let line = log.lines().find(|line| line.contains("\"inside\"")).expect("logged");
@@ -181,15 +112,14 @@ async fn each_span_is_exported_under_its_own_service_in_one_trace() {
 
 #[tokio::test]
 async fn a_name_and_a_sampler_of_the_environment_stand() {
-    let collector = Collector::default();
-    let endpoint = collector.start().await;
-    let endpoint = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint.as_str());
+    let collector = Collector::start().await;
+    let endpoint = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector.endpoint());
     run_child(&[endpoint, ("OTEL_SERVICE_NAME", "lab")]).await;
-    assert_eq!(collector.one(GET_HEAD.trim_start_matches('/'), SpanKind::Server).0, "lab");
+    assert_eq!(collector.spans().one(GET_HEAD.trim_start_matches('/'), SpanKind::Server).service, "lab");
 
-    collector.spans.lock().expect("not poisoned").clear();
+    collector.clear();
     run_child(&[endpoint, ("OTEL_TRACES_SAMPLER", "always_off")]).await;
-    assert!(collector.spans.lock().expect("not poisoned").is_empty());
+    assert!(collector.spans().is_empty());
 }
 
 #[tokio::test]

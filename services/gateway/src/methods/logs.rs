@@ -79,7 +79,7 @@ impl LogFilter {
     }
 
     /// Whether a bloom allows for a log of this filter.
-    fn may_be_in(&self, bloom: &Bloom) -> bool {
+    pub(crate) fn may_be_in(&self, bloom: &Bloom) -> bool {
         let holds = |hash: &BloomHash| bloom.contains_input(BloomInput::Hash(*hash));
         let any_address = self.addresses.is_empty() || self.addresses.iter().any(|(_, hash)| holds(hash));
         any_address

@@ -1,0 +1,214 @@
+//! One HTTP request: geth's checks in geth's order, then the dispatcher.
+
+use super::access::Cors;
+use super::body::Parts;
+use super::{HttpService, Served, websocket};
+use crate::error::RpcError;
+use crate::methods::Output;
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, ORIGIN, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use std::time::Duration;
+
+/// Bytes of a request's body.
+const MOST_BODY: u64 = 5 * 1024 * 1024;
+/// How long a body may take to arrive.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request waits for the block that its caller has seen.
+const MIN_BLOCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The number of the block that an answer is about.
+const BLOCK: HeaderName = HeaderName::from_static("x-quintet-block");
+/// The least block that a caller wants an answer at.
+const MIN_BLOCK: HeaderName = HeaderName::from_static("x-quintet-min-block");
+
+/// Answers a request.
+pub(super) async fn handle(served: &Served, request: Request<Incoming>) -> Response<Parts> {
+    if let Some(ws) = &served.ws
+        && websocket::is_upgrade(request.headers())
+    {
+        if !path_matches(&ws.prefix, request.uri().path()) {
+            return empty(StatusCode::NOT_FOUND);
+        }
+        return websocket::upgrade(served, ws, request);
+    }
+    let Some(http) = served.http.as_ref().filter(|http| path_matches(&http.prefix, request.uri().path())) else {
+        return empty(StatusCode::NOT_FOUND);
+    };
+    if !http.vhosts.allow(request.headers()) {
+        return refusal(StatusCode::FORBIDDEN, "invalid host specified");
+    }
+    if !http.cors.is_enabled() {
+        return answer(http, request).await;
+    }
+    if Cors::is_preflight(&request) {
+        let mut response = empty(StatusCode::NO_CONTENT);
+        http.cors.preflight(request.headers(), response.headers_mut());
+        return response;
+    }
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut response = answer(http, request).await;
+    http.cors.actual(origin.as_ref(), response.headers_mut());
+    response
+}
+
+/// Without a prefix only the root is served.
+fn path_matches(prefix: &str, path: &str) -> bool {
+    if prefix.is_empty() { path == "/" } else { path.starts_with(prefix) }
+}
+
+async fn answer(http: &HttpService, request: Request<Incoming>) -> Response<Parts> {
+    // Load balancers ask whether anybody is there.
+    let length = request.body().size_hint().exact();
+    if request.method() == Method::GET && length == Some(0) && request.uri().query().is_none() {
+        return empty(StatusCode::OK);
+    }
+    if let Err(response) = validate(&request, length) {
+        return response;
+    }
+    let (head, body) = request.into_parts();
+    let body = match tokio::time::timeout(READ_TIMEOUT, read(body)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(response)) => return response,
+        Err(_) => return refusal(StatusCode::REQUEST_TIMEOUT, "request body was not received in time"),
+    };
+    let out = match wait_for_block(http, &head.headers).await {
+        Ok(()) => http.dispatcher.answer(&body, Some(&head.headers)).await,
+        Err(error) => {
+            let mut out = Output::new(http.dispatcher.shared.reads.head_number());
+            crate::envelope::error(&mut out.json, "null", &error);
+            out
+        }
+    };
+    let response = respond(out);
+    if accepts_gzip(&head.headers) { compress(response).await } else { response }
+}
+
+fn validate(request: &Request<Incoming>, length: Option<u64>) -> Result<(), Response<Parts>> {
+    if [Method::PUT, Method::DELETE].contains(request.method()) {
+        return Err(refusal(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"));
+    }
+    if let Some(length) = length.filter(|length| *length > MOST_BODY) {
+        let text = format!("content length too large ({length}>{MOST_BODY})");
+        return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, &text));
+    }
+    if request.method() == Method::OPTIONS {
+        return Ok(());
+    }
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.map(|value| value.split_once(';').map_or(value, |(media, _)| media).trim());
+    let accepted = ["application/json", "application/json-rpc", "application/jsonrequest"];
+    if media_type.is_some_and(|media| accepted.iter().any(|accepted| accepted.eq_ignore_ascii_case(media))) {
+        return Ok(());
+    }
+    let text = "invalid content type, only application/json is supported";
+    Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
+}
+
+/// The whole body; a short one is one frame, which is not copied.
+async fn read(mut body: Incoming) -> Result<Bytes, Response<Parts>> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Err(refusal(StatusCode::BAD_REQUEST, "request body was cut short")) };
+        let Ok(data) = frame.into_data() else { continue };
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+            continue;
+        }
+        if rest.is_empty() {
+            rest.extend_from_slice(&first);
+            first = Bytes::new();
+        }
+        rest.extend_from_slice(&data);
+        if rest.len() as u64 > MOST_BODY {
+            let text = format!("content length too large ({}>{MOST_BODY})", rest.len());
+            return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, &text));
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}
+
+/// Waits until the gateway holds the block that the caller has seen elsewhere.
+async fn wait_for_block(http: &HttpService, headers: &HeaderMap) -> Result<(), RpcError> {
+    let Some(wanted) = headers.get(MIN_BLOCK) else { return Ok(()) };
+    let wanted: u64 = wanted
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| RpcError::params("x-quintet-min-block is no block number"))?;
+    let reads = &http.dispatcher.shared.reads;
+    let mut heads = reads.heads();
+    let arrived = tokio::time::timeout(MIN_BLOCK_TIMEOUT, heads.wait_for(|head| *head >= wanted)).await;
+    match arrived {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(RpcError::Behind { wanted, head: reads.head_number() }),
+    }
+}
+
+fn respond(out: Output) -> Response<Parts> {
+    let body = match out.spliced {
+        None => Parts::one(out.json),
+        Some((at, middle)) => {
+            let mut before = Bytes::from(out.json);
+            let after = before.split_off(at.min(before.len()));
+            Parts::around(before, middle, after)
+        }
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(BLOCK, HeaderValue::from(out.block));
+    response
+}
+
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| accepted.contains("gzip"))
+}
+
+/// Compresses an answer whole: it is in memory whole anyway.
+async fn compress(response: Response<Parts>) -> Response<Parts> {
+    use tower::{Layer, ServiceExt};
+    let (head, body) = response.into_parts();
+    let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes);
+    let plain = Response::from_parts(head, http_body_util::Full::new(body));
+    let mut asked = Request::new(());
+    asked.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    let layer = tower_http::compression::CompressionLayer::new().gzip(true);
+    let service = layer.layer(tower::service_fn(move |_: Request<()>| {
+        let plain = plain.clone();
+        async move { Ok::<_, std::convert::Infallible>(plain) }
+    }));
+    let Ok(compressed) = service.oneshot(asked).await;
+    let (head, body) = compressed.into_parts();
+    match body.collect().await {
+        Ok(body) => {
+            let mut response = Response::from_parts(head, Parts::one(body.to_bytes()));
+            if response.headers().contains_key(CONTENT_ENCODING) {
+                response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+            }
+            response
+        }
+        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR, "cannot compress the answer"),
+    }
+}
+
+fn empty(status: StatusCode) -> Response<Parts> {
+    let mut response = Response::new(Parts::one(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+/// An error below JSON-RPC, in the form of Go's `http.Error`.
+pub(super) fn refusal(status: StatusCode, text: &str) -> Response<Parts> {
+    let mut response = Response::new(Parts::one(format!("{text}\n")));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,237 @@
+//! `eth_subscribe` and what it leads to.
+
+use crate::decode;
+use crate::dispatch::Dispatcher;
+use crate::envelope::{self, Kind, Message};
+use crate::error::RpcError;
+use crate::filters::random_id;
+use crate::json::{self, Object};
+use crate::methods::{Handler, LogFilter, block_logs};
+use crate::notice::{BlockNotice, Notice};
+use crate::params::Params;
+use crate::render;
+use quintet_chain_api::SyncProgress;
+use quintet_types::{PoolTransaction, TraceContext};
+use std::collections::BTreeMap;
+
+/// Subscriptions of one connection.
+const MOST: usize = 1024;
+
+/// What a client wants to be told of.
+#[derive(Clone, Debug)]
+enum Topic {
+    NewHeads,
+    Logs(Box<LogFilter>),
+    PendingTransactions { full: bool },
+    Syncing,
+}
+
+impl Topic {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::NewHeads => "newHeads",
+            Self::Logs(_) => "logs",
+            Self::PendingTransactions { .. } => "newPendingTransactions",
+            Self::Syncing => "syncing",
+        }
+    }
+}
+
+/// The subscriptions of one connection, by id.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    by_id: BTreeMap<String, Topic>,
+    /// Whether the node was syncing when it was last looked at.
+    was_syncing: Option<bool>,
+}
+
+/// Whether a message is a single request to subscribe or unsubscribe. Cheap, and wrong at most for a request that
+/// mentions it elsewhere, which is answered all the same.
+pub(super) fn is_subscription(body: &[u8]) -> bool {
+    let needle = b"subscribe\"";
+    body.windows(needle.len()).any(|window| window == needle)
+}
+
+impl Subscriptions {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Whether one is for the sync status.
+    pub(super) fn has_syncing(&self) -> bool {
+        self.by_id.values().any(|topic| matches!(topic, Topic::Syncing))
+    }
+
+    /// Answers a message that may hold subscription requests.
+    pub(super) async fn answer(&mut self, dispatcher: &Dispatcher, body: &[u8]) -> Vec<u8> {
+        let Ok(Message::Single(request)) = envelope::parse(body) else {
+            return dispatcher.answer(body, None).await.json;
+        };
+        let Kind::Call { id, method } = request.kind() else {
+            return dispatcher.answer(body, None).await.json;
+        };
+        let is_offered =
+            dispatcher.methods.get(&method).is_some_and(|method| matches!(method.handler, Handler::Subscription));
+        if !is_offered {
+            let out = dispatcher.answer(body, None).await;
+            return match out.spliced {
+                None => out.json,
+                Some((at, middle)) => splice(out.json, at, &middle),
+            };
+        }
+        let mut out = Vec::with_capacity(128);
+        let answer = Params::new(request.params()).and_then(|params| {
+            if method == "eth_subscribe" { self.subscribe(params) } else { self.unsubscribe(params) }
+        });
+        match answer {
+            Ok(result) => {
+                envelope::open_result(&mut out, id);
+                out.extend_from_slice(&result);
+                out.push(b'}');
+            }
+            Err(error) => envelope::error(&mut out, id, &error),
+        }
+        out
+    }
+
+    fn subscribe(&mut self, mut params: Params<'_>) -> Result<Vec<u8>, RpcError> {
+        let name = params.required(decode::string)?;
+        let topic = match name.as_str() {
+            "newHeads" => Topic::NewHeads,
+            "syncing" => Topic::Syncing,
+            "newPendingTransactions" => {
+                Topic::PendingTransactions { full: params.optional(decode::boolean)?.unwrap_or_default() }
+            }
+            "logs" => {
+                let filter = params.optional(LogFilter::decode)?.unwrap_or_default();
+                filter.check()?;
+                Topic::Logs(Box::new(filter))
+            }
+            _ => return Err(RpcError::NoSubscription { name, namespace: "eth" }),
+        };
+        params.end()?;
+        if self.by_id.len() >= MOST {
+            return Err(RpcError::server("too many subscriptions on one connection"));
+        }
+        let id = random_id();
+        let mut out = Vec::new();
+        json::string(&mut out, &id);
+        self.by_id.insert(id, topic);
+        Ok(out)
+    }
+
+    fn unsubscribe(&mut self, mut params: Params<'_>) -> Result<Vec<u8>, RpcError> {
+        let id = params.required(decode::string)?;
+        params.end()?;
+        self.by_id.remove(&id).ok_or_else(|| RpcError::server("subscription not found"))?;
+        Ok(b"true".to_vec())
+    }
+
+    /// The messages that a notice leads to.
+    pub(super) fn notifications(&self, notice: &Notice) -> Vec<Vec<u8>> {
+        let mut messages = Vec::new();
+        for (id, topic) in &self.by_id {
+            match (topic, notice) {
+                (Topic::NewHeads, Notice::Block(notice)) => {
+                    messages.push(traced(topic, &notice.trace, || new_head(id, notice)));
+                }
+                (Topic::Logs(filter), Notice::Block(notice)) => {
+                    messages.extend(logs(id, topic, filter, notice, false));
+                }
+                (Topic::Logs(filter), Notice::Reverted(notice)) => {
+                    messages.extend(logs(id, topic, filter, notice, true));
+                }
+                (Topic::PendingTransactions { full }, Notice::Pending(transaction)) => {
+                    messages.push(traced(topic, &transaction.trace, || pending(id, transaction, *full)));
+                }
+                _ => {}
+            }
+        }
+        messages
+    }
+
+    /// The messages that tell of a change of the sync status.
+    pub(super) fn sync_notifications(&mut self, progress: Option<SyncProgress>) -> Vec<Vec<u8>> {
+        let is_syncing = progress.is_some();
+        let was_syncing = self.was_syncing.replace(is_syncing);
+        if was_syncing.unwrap_or_default() == is_syncing {
+            return Vec::new();
+        }
+        let ids = self.by_id.iter().filter(|(_, topic)| matches!(topic, Topic::Syncing));
+        ids.map(|(id, _)| notification(id, |out| write_sync(out, progress))).collect()
+    }
+}
+
+fn splice(mut json: Vec<u8>, at: usize, middle: &[u8]) -> Vec<u8> {
+    let after = json.split_off(at.min(json.len()));
+    json.extend_from_slice(middle);
+    json.extend_from_slice(&after);
+    json
+}
+
+fn notification(id: &str, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    envelope::open_notification(&mut out, id);
+    write(&mut out);
+    envelope::close_notification(&mut out);
+    out
+}
+
+/// Writes a notification in a span that is a child of what caused it.
+fn traced<T>(topic: &Topic, cause: &TraceContext, write: impl FnOnce() -> T) -> T {
+    let span = tracing::info_span!(
+        target: "quintet_gateway",
+        "notify",
+        otel.name = "eth_subscription",
+        otel.kind = "producer",
+        rpc.system = "jsonrpc",
+        rpc.method = "eth_subscription",
+        rpc.jsonrpc.version = "2.0",
+        quintet.subscription = topic.name(),
+    );
+    if span.is_disabled() {
+        return write();
+    }
+    quintet_service::propagation::set_parent(&span, cause);
+    span.in_scope(write)
+}
+
+fn new_head(id: &str, notice: &BlockNotice) -> Vec<u8> {
+    notification(id, |out| render::write_header_object(out, notice.block.header(), notice.block.hash))
+}
+
+fn logs(id: &str, topic: &Topic, filter: &LogFilter, notice: &BlockNotice, removed: bool) -> Vec<Vec<u8>> {
+    if !filter.may_be_in(&notice.block.header().logs_bloom) {
+        return Vec::new();
+    }
+    traced(topic, &notice.trace, || {
+        let mut messages = Vec::new();
+        block_logs(filter, &notice.block, &notice.receipts, removed, |log, place| {
+            messages.push(notification(id, |out| render::write_log(out, log, place)));
+        });
+        messages
+    })
+}
+
+fn pending(id: &str, transaction: &PoolTransaction, full: bool) -> Vec<u8> {
+    notification(id, |out| {
+        if full {
+            render::write_pending(out, &transaction.transaction, transaction.sender);
+        } else {
+            json::data(out, transaction.hash.as_slice());
+        }
+    })
+}
+
+fn write_sync(out: &mut Vec<u8>, progress: Option<SyncProgress>) {
+    let Some(progress) = progress else { return json::boolean(out, false) };
+    let mut object = Object::new(out);
+    json::boolean(object.key("syncing"), true);
+    let mut status = Object::new(object.key("status"));
+    status.quantity("startingBlock", progress.starting_block);
+    status.quantity("currentBlock", progress.current_block);
+    status.quantity("highestBlock", progress.highest_block);
+    status.end();
+    object.end();
+}

@@ -1,0 +1,245 @@
+//! WebSocket connections: requests like those over HTTP, and subscriptions.
+//!
+//! One task reads requests and hears notices, one writes. Every queue is bounded: a client that does not read its
+//! answers stops being read from, one that does not read its notifications is cut off.
+
+use super::body::Parts;
+use super::http::refusal;
+use super::subscription::{self, Subscriptions};
+use super::{Served, WsService};
+use crate::dispatch::Dispatcher;
+use crate::notice::Notice;
+use bytes::Bytes;
+use futures::stream::SplitStream;
+use futures::{Sink, SinkExt, StreamExt};
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_util::sync::CancellationToken;
+
+/// Bytes of one message, as in geth.
+const MOST_MESSAGE: usize = 32 * 1024 * 1024;
+/// Messages that wait to be written to a client.
+const OUTGOING: usize = 4096;
+/// Requests of one connection that are worked on at once.
+const MOST_REQUESTS: usize = 32;
+/// How often a silent client is asked for a sign of life.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// A message must be written in this time.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often subscriptions to the sync status look at it.
+const SYNC_INTERVAL: Duration = Duration::from_secs(2);
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Whether a request wants to become a WebSocket.
+pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
+    let has = |name, token: &str| {
+        headers.get_all(name).iter().any(|value| {
+            let value = value.to_str().unwrap_or_default();
+            value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token))
+        })
+    };
+    has(UPGRADE, "websocket") && has(CONNECTION, "upgrade")
+}
+
+/// Answers the handshake, and serves the connection once it is done.
+pub(super) fn upgrade(served: &Served, ws: &WsService, mut request: Request<Incoming>) -> Response<Parts> {
+    let headers = request.headers();
+    let Some(key) = headers.get(SEC_WEBSOCKET_KEY).filter(|_| {
+        headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
+    }) else {
+        return refusal(StatusCode::BAD_REQUEST, "websocket: not a handshake of version 13");
+    };
+    if !ws.origins.allow(headers) {
+        return refusal(StatusCode::FORBIDDEN, "websocket: request origin not allowed by Upgrader.CheckOrigin");
+    }
+    let accept = derive_accept_key(key.as_bytes());
+    let Ok(accept) = HeaderValue::from_str(&accept) else {
+        return refusal(StatusCode::BAD_REQUEST, "websocket: bad key");
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    let (dispatcher, token) = (ws.dispatcher.clone(), served.token.clone());
+    served.sockets.spawn(async move {
+        match upgraded.await {
+            Ok(upgraded) => serve(upgraded, dispatcher, token).await,
+            Err(error) => tracing::debug!(target: "quintet_gateway", %error, "websocket handshake failed"),
+        }
+    });
+    let mut response = Response::new(Parts::one(Bytes::new()));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+async fn serve(upgraded: Upgraded, dispatcher: Dispatcher, token: CancellationToken) {
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MOST_MESSAGE))
+        .max_frame_size(Some(MOST_MESSAGE));
+    let socket = Socket::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
+    let (sink, stream) = socket.split();
+    let (outgoing, queue) = mpsc::channel(OUTGOING);
+    let closing = token.child_token();
+    let writer = write(sink, queue, closing.clone());
+    let session = Session {
+        notices: dispatcher.shared.notices.subscribe(),
+        subscriptions: Subscriptions::default(),
+        requests: Arc::new(Semaphore::new(MOST_REQUESTS)),
+        dispatcher,
+        outgoing,
+        closing,
+    };
+    tokio::join!(writer, session.run(stream));
+}
+
+/// Writes what is queued, and pings, until the session ends or the client does not take it.
+async fn write(
+    mut sink: impl Sink<Message, Error = Error> + Unpin,
+    mut queue: mpsc::Receiver<Message>,
+    closing: CancellationToken,
+) {
+    let mut ping = tokio::time::interval(PING_INTERVAL);
+    ping.reset();
+    loop {
+        let message = tokio::select! {
+            biased;
+            message = queue.recv() => match message {
+                Some(message) => message,
+                None => break,
+            },
+            () = closing.cancelled() => break,
+            _ = ping.tick() => Message::Ping(Bytes::new()),
+        };
+        // What is queued goes out in one write.
+        let written = async {
+            sink.feed(message).await?;
+            while let Ok(more) = queue.try_recv() {
+                sink.feed(more).await?;
+            }
+            sink.flush().await
+        };
+        if !matches!(tokio::time::timeout(WRITE_TIMEOUT, written).await, Ok(Ok(()))) {
+            closing.cancel();
+            return;
+        }
+    }
+    closing.cancel();
+    let _ = tokio::time::timeout(WRITE_TIMEOUT, sink.close()).await;
+}
+
+/// One connection.
+struct Session {
+    dispatcher: Dispatcher,
+    outgoing: mpsc::Sender<Message>,
+    subscriptions: Subscriptions,
+    notices: broadcast::Receiver<Notice>,
+    requests: Arc<Semaphore>,
+    closing: CancellationToken,
+}
+
+impl Session {
+    async fn run(mut self, mut stream: SplitStream<Socket>) {
+        let mut sync = tokio::time::interval(SYNC_INTERVAL);
+        let closing = self.closing.clone();
+        loop {
+            tokio::select! {
+                () = closing.cancelled() => break,
+                message = stream.next() => match message {
+                    Some(Ok(Message::Text(text))) => self.request(Bytes::from(text)).await,
+                    Some(Ok(Message::Binary(bytes))) => self.request(bytes).await,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                    Some(Ok(Message::Close(_))) | None => break,
+                    Some(Err(error)) => {
+                        tracing::debug!(target: "quintet_gateway", %error, "websocket ended");
+                        break;
+                    }
+                },
+                notice = self.notices.recv() => match notice {
+                    Ok(notice) => self.notify(&notice),
+                    // Without subscriptions nothing was missed.
+                    Err(RecvError::Lagged(_)) if self.subscriptions.is_empty() => {}
+                    Err(_) => break,
+                },
+                _ = sync.tick(), if self.subscriptions.has_syncing() => self.notify_sync().await,
+            }
+        }
+        closing.cancel();
+    }
+
+    /// Starts work on a message. Subscribing is done at once, so that its answer comes before its notifications.
+    async fn request(&mut self, body: Bytes) {
+        if subscription::is_subscription(&body) {
+            let answer = self.subscriptions.answer(&self.dispatcher, &body).await;
+            return self.send(answer).await;
+        }
+        let Ok(permit) = Arc::clone(&self.requests).acquire_owned().await else { return };
+        let (dispatcher, outgoing) = (self.dispatcher.clone(), self.outgoing.clone());
+        tokio::spawn(async move {
+            let mut out = dispatcher.answer(&body, None).await;
+            if let Some((at, middle)) = out.spliced.take() {
+                let after = out.json.split_off(at.min(out.json.len()));
+                out.json.extend_from_slice(&middle);
+                out.json.extend_from_slice(&after);
+            }
+            if let Some(message) = text(out.json) {
+                // Fails only when the connection is gone.
+                let _ = outgoing.send(message).await;
+            }
+            drop(permit);
+        });
+    }
+
+    async fn send(&self, json: Vec<u8>) {
+        if let Some(message) = text(json) {
+            let _ = self.outgoing.send(message).await;
+        }
+    }
+
+    fn notify(&self, notice: &Notice) {
+        for json in self.subscriptions.notifications(notice) {
+            self.push(json);
+        }
+    }
+
+    async fn notify_sync(&mut self) {
+        let status = self.dispatcher.shared.chain.sync_status().await;
+        if let Ok(progress) = status {
+            for json in self.subscriptions.sync_notifications(progress) {
+                self.push(json);
+            }
+        }
+    }
+
+    /// Queues a notification; a client for which there is no room is too slow.
+    fn push(&self, json: Vec<u8>) {
+        if let Some(message) = text(json)
+            && self.outgoing.try_send(message).is_err()
+        {
+            tracing::debug!(target: "quintet_gateway", "websocket client is too slow for its subscriptions");
+            self.closing.cancel();
+        }
+    }
+}
+
+/// A text message; none for an empty answer.
+fn text(json: Vec<u8>) -> Option<Message> {
+    if json.is_empty() {
+        return None;
+    }
+    Utf8Bytes::try_from(Bytes::from(json)).ok().map(Message::Text)
+}
