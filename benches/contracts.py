@@ -4,7 +4,7 @@ One token an operation: a mnemonic, a number to push (`0x…`), `name:` for a ju
 """
 
 OPCODES = {
-    "stop": 0x00, "add": 0x01, "sub": 0x03, "lt": 0x10, "eq": 0x14, "shr": 0x1C, "keccak256": 0x20, "caller": 0x33,
+    "stop": 0x00, "add": 0x01, "sub": 0x03, "lt": 0x10, "eq": 0x14, "shl": 0x1B, "shr": 0x1C, "keccak256": 0x20, "caller": 0x33,
     "calldataload": 0x35, "codecopy": 0x39, "pop": 0x50, "mload": 0x51, "mstore": 0x52, "sload": 0x54, "sstore": 0x55,
     "jump": 0x56, "jumpi": 0x57, "gas": 0x5A, "jumpdest": 0x5B, "push0": 0x5F, "dup1": 0x80, "dup2": 0x81, "dup3": 0x82,
     "swap1": 0x90, "log3": 0xA3, "call": 0xF1, "return": 0xF3, "revert": 0xFD,
@@ -60,7 +60,7 @@ def fan_out(tokens: list[str], transfers: int) -> str:
     """A contract that has each token send one unit to `transfers` recipients, turn by turn."""
     one = "".join(
         f"""
-    0x{TRANSFER} 0xe0 {SHIFT_LEFT} push0 mstore
+    0x{TRANSFER} 0xe0 shl push0 mstore
     dup1 0x04 mstore 0x01 0x24 mstore
     push0 push0 0x44 push0 push0 {token} gas call pop
 """
@@ -73,10 +73,6 @@ again:{one}
     dup1 @again jumpi
     stop
 """
-
-
-SHIFT_LEFT = "shl"
-OPCODES[SHIFT_LEFT] = 0x1B
 
 
 def assemble(source: str) -> bytes:
@@ -104,13 +100,10 @@ def assemble(source: str) -> bytes:
 def init_code(runtime: str, constructor: str = "") -> str:
     """The data of the transaction that deploys `runtime`, as hex."""
     code, prologue = assemble(runtime), assemble(constructor)
-    # Two-byte sizes keep the epilogue's length known: it ends where the code begins.
-    epilogue_size = 13
-    start = len(prologue) + epilogue_size
-    epilogue = assemble(f"0x{len(code):04x} dup1 0x{start:04x} push0 codecopy push0 return")
-    assert len(epilogue) == epilogue_size - 2 or len(epilogue) == epilogue_size, len(epilogue)
-    padding = bytes([OPCODES["stop"]]) * (epilogue_size - len(epilogue))
-    return "0x" + (prologue + epilogue + padding + code).hex()
+    # Its pushes have two bytes whatever the numbers, so that its length does not depend on them.
+    epilogue = "0x{size:04x} dup1 0x{start:04x} push0 codecopy push0 return"
+    start = len(prologue) + len(assemble(epilogue.format(size=0, start=0)))
+    return "0x" + (prologue + assemble(epilogue.format(size=len(code), start=start)) + code).hex()
 
 
 def call_data(selector: str, *words: int) -> str:

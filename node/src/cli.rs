@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use clap::{Args, Parser, Subcommand};
 use quintet_chain::PoolArgs;
-use quintet_gateway::GatewayArgs;
+use quintet_gateway::GatewayConfig;
 use quintet_miner::MinerConfig;
 use quintet_service::ProcessConfig;
 use std::path::PathBuf;
@@ -107,7 +107,7 @@ pub struct SharedArgs {
     pub process: ProcessConfig,
     /// JSON-RPC.
     #[command(flatten)]
-    pub gateway: GatewayArgs,
+    pub gateway: GatewayConfig,
     /// The transaction pool.
     #[command(flatten)]
     pub pool: PoolArgs,

@@ -7,6 +7,7 @@ use crate::process::{self, Setup};
 use alloy_primitives::{U256, hex};
 use quintet_chain::{ChainError, Config, PendingConfig, genesis};
 use quintet_chainspec::ChainSpec;
+use quintet_gateway::{Signer, Signers};
 use quintet_miner::MinerConfig;
 use quintet_store::{Options, Store};
 use std::collections::BTreeMap;
@@ -48,8 +49,9 @@ pub fn dev(args: DevArgs) -> Result<(), NodeError> {
         pending: pending(&miner),
         instant_finality: true,
     };
-    let keys = accounts.into_iter().map(|account| account.key).collect();
-    process::run(args.shared, Setup { spec: Arc::new(spec), store, chain, miner, keys, dev: true })
+    let signers = accounts.iter().map(|account| Signer::from_secret(&account.secret()));
+    let signers = Signers::new(signers.collect::<Result<_, _>>()?);
+    process::run(args.shared, Setup { spec: Arc::new(spec), store, chain, miner, signers, dev: true })
 }
 
 /// Writes a genesis block into a data directory.
@@ -87,7 +89,7 @@ pub fn node(args: NodeArgs) -> Result<(), NodeError> {
         pending: pending(&args.miner),
         instant_finality: false,
     };
-    let setup = Setup { spec: Arc::new(spec), store, chain, miner: args.miner, keys: Vec::new(), dev: false };
+    let setup = Setup { spec: Arc::new(spec), store, chain, miner: args.miner, signers: Signers::default(), dev: false };
     process::run(args.shared, setup)
 }
 

@@ -29,6 +29,9 @@ pub enum NodeError {
     /// The chain's configuration.
     #[error(transparent)]
     Spec(#[from] quintet_chainspec::ChainSpecError),
+    /// A key that cannot sign.
+    #[error(transparent)]
+    Key(#[from] quintet_gateway::BadKey),
     /// The store.
     #[error(transparent)]
     Store(#[from] quintet_store::StoreError),

@@ -2,13 +2,12 @@
 
 use crate::cli::SharedArgs;
 use crate::error::NodeError;
-use k256::ecdsa::SigningKey;
 use quintet_chain::{Chain, ChainServer};
 use quintet_chain_api::ChainClient;
 use quintet_chainspec::ChainSpec;
 use quintet_discovery::Discovery;
 use quintet_events::{EventBus, LocalBus};
-use quintet_gateway::{Dependencies, Gateway};
+use quintet_gateway::{Dependencies, Gateway, GatewayConfig, MODULES, Signers};
 use quintet_miner::{Miner, MinerConfig};
 use quintet_miner_api::MinerClient;
 use quintet_p2p::P2p;
@@ -29,7 +28,7 @@ pub struct Setup {
     /// Settings of the miner.
     pub miner: MinerConfig,
     /// Keys that the gateway signs with.
-    pub keys: Vec<SigningKey>,
+    pub signers: Signers,
     /// A development network: JSON-RPC is on, with all its namespaces, for every origin.
     pub dev: bool,
 }
@@ -48,8 +47,34 @@ pub fn run(args: SharedArgs, setup: Setup) -> Result<(), NodeError> {
     outcome
 }
 
+/// What a development network offers unless its flags say otherwise: HTTP and WebSocket on one port, with every
+/// module, for pages of every origin.
+fn open_up(config: &mut GatewayConfig) {
+    let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    config.http = true;
+    config.ws = true;
+    if config.ws_port == quintet_gateway::DEFAULT_WS_PORT {
+        config.ws_port = config.http_port;
+        config.ws_addr.clone_from(&config.http_addr);
+    }
+    let default_api = |api: &[String]| api == quintet_gateway::DEFAULT_MODULES;
+    if default_api(&config.http_api) {
+        config.http_api = list(&MODULES);
+    }
+    if default_api(&config.ws_api) {
+        config.ws_api = list(&MODULES);
+    }
+    if config.http_corsdomain.is_empty() {
+        config.http_corsdomain = list(&["*"]);
+    }
+    if config.ws_origins.is_empty() {
+        config.ws_origins = list(&["*"]);
+    }
+}
+
 async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), NodeError> {
-    let Setup { spec, store, chain: config, miner: miner_config, keys, dev } = setup;
+    let Setup { spec, store, chain: config, miner: miner_config, signers, dev } = setup;
+    let network_id = config.network_id;
     let Context { supervisor, readiness } = context;
     let bus: Arc<dyn EventBus> = Arc::new(LocalBus::new());
     let chain =
@@ -64,20 +89,30 @@ async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), N
     let peers = PeerClient::new(Transport::local(Service::Gateway, P2p::new().into_server()));
     let _discovery = Transport::local(Service::P2p, Discovery::new().into_server());
 
-    let gateway_args = if dev { args.gateway.for_dev() } else { args.gateway };
-    let gateway = Gateway::new(
-        gateway_args,
-        Dependencies {
-            spec,
-            store,
-            chain: chain_client(Service::Gateway),
-            peers,
-            miner: miner_client,
-            events: bus,
-            keys,
-        },
-    )?;
-    gateway.start(&supervisor, &readiness).await?;
+    let mut gateway_config = args.gateway;
+    if dev {
+        open_up(&mut gateway_config);
+    }
+    let dependencies = Dependencies {
+        spec,
+        store,
+        network_id,
+        chain: chain_client(Service::Gateway),
+        p2p: peers,
+        miner: miner_client,
+        events: bus,
+        signers,
+        author: |header| header.beneficiary,
+    };
+    let gateway = Gateway::new(&gateway_config, dependencies)?;
+    let listeners = gateway.bind().await?;
+    if let Some(address) = listeners.http() {
+        tracing::info!(%address, "HTTP server started");
+    }
+    if let Some(address) = listeners.ws() {
+        tracing::info!(%address, "WebSocket enabled");
+    }
+    supervisor.spawn("gateway", gateway.serve(listeners, supervisor.token()));
     supervisor.spawn("miner", miner.run(readiness.clone(), supervisor.token()));
     Ok(())
 }

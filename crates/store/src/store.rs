@@ -8,6 +8,9 @@ use quintet_types::{
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+/// Name of the small value that holds the chain's configuration: geth's genesis.json, `alloc` included.
+pub const GENESIS_KEY: &str = "genesis.json";
+
 /// Where the canonical chain holds a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransactionLocation {

@@ -1,9 +1,10 @@
-//! What tests share: conformance vectors, accounts with keys, the networks that vectors name; and for tests of whole
-//! processes, a way to run them, a JSON-RPC client, and a collector of OpenTelemetry spans.
+//! What tests share: conformance vectors, the chains in them, accounts with keys, the networks that vectors name; and
+//! for tests of whole processes, a way to run them, a JSON-RPC client, and a collector of OpenTelemetry spans.
 //!
 //! For tests only: it panics where a test should fail.
 
 pub mod accounts;
+pub mod chain;
 pub mod networks;
 pub mod otlp;
 pub mod process;

@@ -102,6 +102,16 @@ pub struct Span {
 }
 
 impl Span {
+    /// The id of its trace, in hexadecimal.
+    pub fn trace_id(&self) -> String {
+        hex(&self.record.trace_id)
+    }
+
+    /// Its own id, in hexadecimal.
+    pub fn span_id(&self) -> String {
+        hex(&self.record.span_id)
+    }
+
     /// The value of an attribute that is a text.
     pub fn text(&self, key: &str) -> Option<&str> {
         text(&self.record.attributes, key)
@@ -187,7 +197,7 @@ impl Spans {
         let Record { name, kind, links, .. } = &span.record;
         let kind =
             SpanKind::try_from(*kind).map_or("?", |kind| kind.as_str_name().trim_start_matches("SPAN_KIND_"));
-        let (id, trace) = (hex(&span.record.span_id), hex(&span.record.trace_id));
+        let (id, trace) = (span.span_id(), span.trace_id());
         let links: Vec<_> = links.iter().map(|link| hex(&link.span_id)).collect();
         let _ = write!(
             out,

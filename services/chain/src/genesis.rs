@@ -3,13 +3,10 @@
 use crate::error::ChainError;
 use alloy_primitives::Bytes;
 use quintet_chainspec::ChainSpec;
-use quintet_store::{Commit, Store, TrieFlush};
+use quintet_store::{Commit, GENESIS_KEY, Store, TrieFlush};
 use quintet_trie::{Layer, node_key};
 use quintet_types::{ExecutedBlock, RecoveredBlock};
 use std::sync::Arc;
-
-/// Name of the stored genesis.json.
-const SPEC_KEY: &str = "genesis";
 
 /// Commits `spec`'s genesis block to an empty store. In a store that has one already, it must be the same;
 /// the forks may then differ as long as none lies behind the head, and the new schedule is stored.
@@ -54,10 +51,10 @@ pub fn init(store: &dyn Store, spec: &ChainSpec) -> Result<(), ChainError> {
 /// # Errors
 /// When its configuration cannot be read.
 pub fn stored_spec(store: &dyn Store) -> Result<Option<ChainSpec>, ChainError> {
-    let Some(json) = store.meta(SPEC_KEY)? else { return Ok(None) };
+    let Some(json) = store.meta(GENESIS_KEY)? else { return Ok(None) };
     Ok(Some(ChainSpec::from_json(&String::from_utf8_lossy(&json))?))
 }
 
 fn spec_entry(spec: &ChainSpec) -> Result<(String, Option<Bytes>), ChainError> {
-    Ok((SPEC_KEY.to_owned(), Some(spec.genesis().to_json()?.into_bytes().into())))
+    Ok((GENESIS_KEY.to_owned(), Some(spec.genesis().to_json()?.into_bytes().into())))
 }

@@ -8,6 +8,18 @@ use std::time::Duration;
 /// Modules that a gateway can offer.
 pub const MODULES: [&str; 5] = ["eth", "net", "rpc", "txpool", "web3"];
 
+/// Modules offered unless the flags say otherwise, as geth does.
+pub const DEFAULT_MODULES: [&str; 3] = ["eth", "net", "web3"];
+/// Port of WebSocket unless the flags say otherwise.
+pub const DEFAULT_WS_PORT: u16 = 8546;
+
+/// geth's modules for the world, unless flags say otherwise.
+pub const DEFAULT_MODULES: [&str; 3] = ["eth", "net", "web3"];
+/// geth's port for HTTP.
+pub const DEFAULT_HTTP_PORT: u16 = 8545;
+/// geth's port for WebSocket.
+pub const DEFAULT_WS_PORT: u16 = 8546;
+
 /// The gateway's flags.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "API and console")]
@@ -19,10 +31,10 @@ pub struct GatewayConfig {
     #[arg(id = "http.addr", long = "http.addr", value_name = "ADDRESS", default_value = "localhost")]
     pub http_addr: String,
     /// HTTP-RPC server listening port.
-    #[arg(id = "http.port", long = "http.port", value_name = "PORT", default_value_t = 8545)]
+    #[arg(id = "http.port", long = "http.port", value_name = "PORT", default_value_t = DEFAULT_HTTP_PORT)]
     pub http_port: u16,
     /// Modules offered over the HTTP-RPC interface.
-    #[arg(id = "http.api", long = "http.api", value_name = "MODULES", value_delimiter = ',', default_value = "eth,net,web3")]
+    #[arg(id = "http.api", long = "http.api", value_name = "MODULES", value_delimiter = ',', default_values = DEFAULT_MODULES)]
     pub http_api: Vec<String>,
     /// Domains from which to accept cross origin requests (browser enforced).
     #[arg(id = "http.corsdomain", long = "http.corsdomain", value_name = "DOMAINS", value_delimiter = ',')]
@@ -40,10 +52,10 @@ pub struct GatewayConfig {
     #[arg(id = "ws.addr", long = "ws.addr", value_name = "ADDRESS", default_value = "localhost")]
     pub ws_addr: String,
     /// WS-RPC server listening port; with that of HTTP, one port serves both.
-    #[arg(id = "ws.port", long = "ws.port", value_name = "PORT", default_value_t = 8546)]
+    #[arg(id = "ws.port", long = "ws.port", value_name = "PORT", default_value_t = DEFAULT_WS_PORT)]
     pub ws_port: u16,
     /// Modules offered over the WS-RPC interface.
-    #[arg(id = "ws.api", long = "ws.api", value_name = "MODULES", value_delimiter = ',', default_value = "eth,net,web3")]
+    #[arg(id = "ws.api", long = "ws.api", value_name = "MODULES", value_delimiter = ',', default_values = DEFAULT_MODULES)]
     pub ws_api: Vec<String>,
     /// Origins from which to accept websockets requests.
     #[arg(id = "ws.origins", long = "ws.origins", value_name = "ORIGINS", value_delimiter = ',')]

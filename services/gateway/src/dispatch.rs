@@ -2,12 +2,13 @@
 
 use crate::envelope::{self, Kind, Message, Request};
 use crate::error::RpcError;
-use crate::methods::{Context, Handler, Method, Methods, Output, Stop};
+use crate::methods::{Context, Handler, Method, Methods, Output, ReadFn, Stop};
 use crate::params::Params;
-use crate::shared::Shared;
+use crate::shared::{Pending, Shared};
 use http::HeaderMap;
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
@@ -147,25 +148,20 @@ impl Dispatcher {
 
     async fn run(&self, method: &Method, params: Option<&RawValue>, out: &mut Output) -> Result<(), RpcError> {
         match method.handler {
-            Handler::Read(read) => {
-                match self.read(params, out, |context, params, out| read(context, params, out)) {
-                    Err(Stop::NeedsPending) => self.read_pending(params, out, read).await,
-                    answer => answer.map_err(Stop::into_error),
+            Handler::Read(read) => match self.attempt(params, out, read, None, None) {
+                Err(Stop::NeedsPending) => {
+                    let pending = self.shared.pending().await?;
+                    self.attempt(params, out, read, Some(&pending), None).map_err(Stop::into_error)
                 }
-            }
+                answer => answer.map_err(Stop::into_error),
+            },
             Handler::Evm(call) => {
                 let pending = match crate::methods::wants_pending(params) {
                     true => Some(self.shared.pending().await?),
                     false => None,
                 };
-                let ran = self.shared.evm.run(|cancel| {
-                    self.attempt(params, out, |context, params, out| {
-                        context.pending.clone_from(&pending);
-                        context.cancel = Some(cancel);
-                        call(context, params, out)
-                    })
-                });
-                ran.await?.map_err(Stop::into_error)
+                let run = |cancel: &AtomicBool| self.attempt(params, out, call, pending.as_ref(), Some(cancel));
+                self.shared.evm.run(run).await?.map_err(Stop::into_error)
             }
             Handler::Remote(call) => {
                 let future = call(&self.shared, Params::new(params)?, out);
@@ -180,40 +176,24 @@ impl Dispatcher {
         }
     }
 
-    fn read(
-        &self,
-        params: Option<&RawValue>,
-        out: &mut Output,
-        read: impl Fn(&mut Context<'_>, Params<'_>, &mut Output) -> Result<(), Stop>,
-    ) -> Result<(), Stop> {
-        self.attempt(params, out, read)
-    }
-
-    async fn read_pending(
-        &self,
-        params: Option<&RawValue>,
-        out: &mut Output,
-        read: crate::methods::ReadFn,
-    ) -> Result<(), RpcError> {
-        let pending = self.shared.pending().await?;
-        let answer = self.attempt(params, out, |context, params, out| {
-            context.pending = Some(Arc::clone(&pending));
-            read(context, params, out)
-        });
-        answer.map_err(Stop::into_error)
-    }
-
     /// Runs a read on the current view, and again on a newer one while reorgs overtake it.
     fn attempt(
         &self,
         params: Option<&RawValue>,
         out: &mut Output,
-        read: impl Fn(&mut Context<'_>, Params<'_>, &mut Output) -> Result<(), Stop>,
+        read: ReadFn,
+        pending: Option<&Arc<Pending>>,
+        cancel: Option<&AtomicBool>,
     ) -> Result<(), Stop> {
         let start = out.json.len();
         let mut view = self.shared.reads.view();
         for _ in 0..ATTEMPTS {
-            let mut context = Context { shared: &self.shared, view: Arc::clone(&view), pending: None, cancel: None };
+            let mut context = Context {
+                shared: &self.shared,
+                view: Arc::clone(&view),
+                pending: pending.cloned(),
+                cancel,
+            };
             out.block = view.head().number;
             match read(&mut context, Params::new(params)?, out) {
                 Err(Stop::Failed(RpcError::ChainChanged)) => out.json.truncate(start),

@@ -97,7 +97,7 @@ impl RpcError {
     }
 
     /// Logs a failure that the caller must not see the text of.
-    pub(crate) fn internal(error: &dyn std::error::Error) -> Self {
+    pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(target: "quintet_gateway", error, "request failed inside");
         Self::Internal
     }

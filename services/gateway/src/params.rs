@@ -27,11 +27,6 @@ impl<'a> Params<'a> {
         deserializer.deserialize_seq(Elements(empty)).map_err(|_| RpcError::params("non-array args"))
     }
 
-    /// How many were given.
-    pub(crate) const fn given(&self) -> usize {
-        self.given
-    }
-
     /// The next one, which the method cannot do without.
     pub(crate) fn required<T>(&mut self, decode: impl FnOnce(&str) -> Result<T, String>) -> Result<T, RpcError> {
         let index = self.taken;
@@ -125,7 +120,7 @@ mod tests {
     #[test]
     fn more_than_any_method_takes_are_counted() {
         let many = params("[1,2,3,4,5,6,7,8,9,10]").expect("array");
-        assert_eq!(many.given(), 10);
+        assert_eq!(many.given, 10);
         assert!(many.end().is_err());
     }
 }

@@ -15,10 +15,6 @@ use std::path::Path;
 /// Bytes of the seal at the end of a clique header's extra data (EIP-225).
 const CLIQUE_SEAL: usize = 65;
 
-fn is_full() -> bool {
-    std::env::var_os("QUINTET_FULL").is_some()
-}
-
 fn read(root: &Path, file: &str) -> Vec<u8> {
     let path = root.join(file);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -136,26 +132,35 @@ fn three_thousand_blocks_and_the_state_after_them() {
     }
 }
 
-/// Frontier to Muir Glacier with the state tests' transactions, 22,000 in all; the whole with `QUINTET_FULL`.
+/// Frontier to Muir Glacier, the DAO's fork included, with the state tests' 22,000 transactions.
 #[test]
 fn state_tests_on_a_chain_through_every_fork_of_proof_of_work() {
     let Some(root) = archive("14") else { return };
     let root = root.join("core-geth-foundation-condense-state");
-    let spec = ChainSpec::from_json(&text(&root, "foundation.conf.json")).unwrap();
-    let mut blocks = decode_blocks(&read(&root, "export.rlp")).unwrap();
-    assert_eq!(blocks.len(), 1311);
-    if !is_full() {
-        blocks.truncate(QUICK_BLOCKS);
-    }
-    let head = blocks.last().unwrap().header.hash_slow();
-    let chain = Chain::import_blocks(spec, blocks, |header| header.beneficiary)
-        .unwrap_or_else(|error| panic!("{error:?}"));
-    assert_eq!(chain.head.hash, head);
-    if is_full() {
-        assert_eq!(head, b256!("8e8dfbabab379f2459d97ac3ec2c0ccfbbe920edc5c19043b89dc94f9ec2f707"));
-    }
-    check_states(&chain, 10);
+    let head = b256!("8e8dfbabab379f2459d97ac3ec2c0ccfbbe920edc5c19043b89dc94f9ec2f707");
+    import(&root, "foundation.conf.json", "export.rlp", (1310, head), 10);
 }
 
-/// Frontier to EIP-158, the DAO's fork included.
-const QUICK_BLOCKS: usize = 200;
+/// The checks see what they are there for.
+#[test]
+fn a_block_that_does_not_execute_to_its_header_is_named() {
+    let Some(root) = archive("10") else { return };
+    let root = root.join("tests-7474e630-premerge-pow");
+    let genesis = text(&root, "genesis.json");
+    let blocks = decode_blocks(&read(&root, "chain.rlp")).unwrap();
+    let spoil: [(fn(&mut Header), &str); 4] = [
+        (|header| header.state_root = B256::ZERO, "state root"),
+        (|header| header.receipts_root = B256::ZERO, "executed to"),
+        (|header| header.gas_used += 1, "executed to"),
+        (|header| header.parent_hash = B256::ZERO, "not the head"),
+    ];
+    for (spoil, expected) in spoil {
+        let mut blocks = blocks.clone();
+        let last = blocks.last_mut().unwrap();
+        spoil(&mut last.header);
+        let spec = ChainSpec::from_json(&genesis).unwrap();
+        let error = Chain::import_blocks(spec, blocks, |header| header.beneficiary).err().expect("it is wrong");
+        let text = format!("{error:#}");
+        assert!(text.starts_with("block 3 ") && text.contains(expected), "{text}");
+    }
+}

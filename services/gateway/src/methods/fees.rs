@@ -7,7 +7,7 @@ use crate::json::{self, Object};
 use crate::params::Params;
 use crate::read::View;
 use crate::shared::{Shared, SuggestedTip};
-use alloy_consensus::{Transaction as _, TxReceipt};
+use alloy_consensus::Transaction as _;
 use alloy_primitives::U256;
 use quintet_types::Header;
 use std::sync::Arc;

@@ -104,7 +104,9 @@ fn slots_by_account(raw: &str) -> Result<BTreeMap<Address, Vec<U256>>, String> {
     map.into_iter()
         .map(|(address, slots)| {
             let address = decode::address(&format!("\"{address}\""))?;
-            let slots = decode::list(slots.get(), "[]common.Hash", |slot| decode::hash(slot).map(U256::from))?;
+            let slots = decode::list(slots.get(), "[]common.Hash", |slot| {
+                decode::hash(slot).map(Into::into)
+            })?;
             Ok((address, slots))
         })
         .collect()

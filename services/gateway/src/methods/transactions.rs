@@ -8,7 +8,7 @@ use crate::params::Params;
 use crate::read::View;
 use crate::render::{self, ReceiptPlace, TransactionPlace};
 use crate::shared::Shared;
-use alloy_consensus::{Transaction as _, TxEnvelope, TxReceipt};
+use alloy_consensus::{TxEnvelope, TxReceipt};
 use alloy_eips::eip2718::{Decodable2718, Encodable2718};
 use alloy_primitives::{B256, U256};
 use futures::FutureExt;

@@ -21,7 +21,7 @@ pub(super) struct SlotKey {
 }
 
 /// Versions of accounts and slots by the block that wrote them.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Index {
     accounts: Versions<Address, Option<Account>>,
     slots: Versions<SlotKey, U256>,
@@ -96,7 +96,6 @@ type List<V> = Vec<(u64, V)>;
 type Shard<K, V> = RwLock<HashMap<K, List<V>>>;
 
 /// Versions by key, spread over locks so that readers rarely meet.
-#[derive(Debug)]
 struct Versions<K, V> {
     shards: Vec<Shard<K, V>>,
     hasher: DefaultHashBuilder,

@@ -36,11 +36,6 @@ impl View {
         self.head.header()
     }
 
-    /// The head's block.
-    pub(crate) const fn head_block(&self) -> &Arc<RecoveredBlock> {
-        &self.head
-    }
-
     /// The canonical block of this number, if it is one of the recent.
     pub(crate) fn recent(&self, number: u64) -> Option<&Arc<ExecutedBlock>> {
         let index = number.checked_sub(self.base.number)?.checked_sub(1)?;

@@ -1,0 +1,158 @@
+"""Load from `wrk`, the reads and the transfers, and what came of it."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+
+from content import Call
+from nodes import BenchError, Node
+
+CONNECTIONS = 32
+WARM_UP = 2
+TOLERANCE = 0.05
+"""By how much the mean answer under load may differ in size from one that was checked."""
+TRANSFER_LIMIT = 45.0
+"""Seconds after which transfers that are not mined are given up."""
+SCRIPTS = pathlib.Path(__file__).parent / "wrk"
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """Requests a second, and latencies in milliseconds."""
+
+    rate: float
+    p50: float
+    p99: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfers:
+    """Transfers accepted and mined: how many, per second from the first request on, and the memory after it."""
+
+    sent: int
+    accepted: int
+    mined: int
+    accepted_rate: float
+    mined_rate: float
+    load: Load
+    memory: int
+    refusal: str
+
+
+def wrk(node: Node, script: str, body: pathlib.Path, seconds: int) -> subprocess.Popen:
+    command = ["wrk", "--threads=1", f"--connections={CONNECTIONS}", f"--duration={seconds}s", "--timeout=20s"]
+    environment = {**os.environ, "BENCH_BODY": str(body), "BENCH_LUA": str(SCRIPTS)}
+    command += [f"--script={SCRIPTS / script}", node.url]
+    return subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=1
+    )
+
+
+def end(process: subprocess.Popen) -> None:
+    """Ends the load early: wrk reports what it has at an interrupt."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+
+
+def summary(lines: list[str]) -> dict:
+    """What `summary.lua` wrote among a load's output."""
+    for line in lines:
+        if line.startswith('{"requests"'):
+            return json.loads(line)
+    raise BenchError(f"wrk gave no figures: {''.join(lines)[-1000:]}")
+
+
+def figures(found: dict) -> Load:
+    if found["failed"] or not found["requests"]:
+        raise BenchError(f"failed requests: {found}")
+    return Load(found["requests"] / found["duration"] * 1e6, found["p50"] / 1e3, found["p99"] / 1e3)
+
+
+def read(node: Node, call: Call, folder: pathlib.Path, seconds: int) -> Load:
+    """Sends one call again and again, after a warm-up. Every answer must be of the size of the one that was checked."""
+    body = folder / "body.json"
+    body.write_text(call.body())
+    found = {}
+    for duration in (WARM_UP, seconds):
+        process = wrk(node, "repeat.lua", body, duration)
+        try:
+            output, _ = process.communicate(timeout=duration + 30)
+        finally:
+            end(process)
+        found = summary(output.splitlines(keepends=True))
+    load = figures(found)
+    answer, size = node.post(call.body())
+    if b'"result"' not in answer:
+        raise BenchError(f"{node.name}: {call.title}: {answer[:300]!r}")
+    mean = found["bytes"] / found["requests"]
+    # Answers still under way at the end are counted in bytes, not in requests.
+    if abs(mean - size) > TOLERANCE * size + CONNECTIONS * size / found["requests"]:
+        raise BenchError(f"{node.name}: {call.title}: answers of {mean:.0f} bytes under load, {size} otherwise")
+    return load
+
+
+def transfer(node: Node, bodies: pathlib.Path, last_hashes: list[str], mined: Callable[[], int]) -> Transfers:
+    """Sends each transfer once, and waits until the last of every sender has a receipt."""
+    sent = sum(1 for _ in bodies.open())
+    process = wrk(node, "once.lua", bodies, int(TRANSFER_LIMIT))
+    lines, output = queue.Queue(), []
+
+    def follow() -> None:
+        for line in process.stdout:
+            lines.put((time.perf_counter(), line))
+        lines.put((time.perf_counter(), ""))
+
+    reader = threading.Thread(target=follow, daemon=True)
+    reader.start()
+    first = last = None
+    accepted, refusal = 0, ""
+    try:
+        while last is None:
+            moment, line = lines.get(timeout=TRANSFER_LIMIT + 30)
+            output.append(line)
+            word, _, rest = line.strip().partition(" ")
+            if word == "first":
+                first = moment
+            elif word == "refused":
+                refusal = rest
+            elif word == "last":
+                last, accepted = moment, int(rest)
+            elif not line:
+                break
+    finally:
+        end(process)
+    if first is None:
+        raise BenchError(f"wrk sent nothing: {''.join(output)[-1000:]}")
+    await_receipts(node, last_hashes, first + TRANSFER_LIMIT)
+    finished = time.perf_counter()
+    reader.join(30)
+    while not lines.empty():
+        output.append(lines.get()[1])
+    done = mined()
+    return Transfers(
+        sent,
+        accepted,
+        done,
+        accepted / ((last or finished) - first),
+        done / (finished - first),
+        figures(summary(output)),
+        node.memory(),
+        refusal,
+    )
+
+
+def await_receipts(node: Node, hashes: list[str], deadline: float) -> None:
+    """Returns when every transaction has a receipt, or at the deadline."""
+    waiting = list(hashes)
+    while waiting and time.perf_counter() < deadline:
+        if node.rpc("eth_getTransactionReceipt", waiting[-1]):
+            waiting.pop()
+        else:
+            time.sleep(0.005)
