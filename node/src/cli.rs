@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// An Ethereum execution node made of five services.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "quintet", version, about)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -19,7 +19,7 @@ pub struct Cli {
 
 /// The commands.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Runs a development network with funded accounts, sealing a block for each transaction
     Dev(DevArgs),
     /// Writes a genesis block into a data directory
@@ -32,7 +32,7 @@ pub enum Command {
 
 /// Arguments of `quintet dev`.
 #[derive(Args, Clone, Debug)]
-pub struct DevArgs {
+pub(crate) struct DevArgs {
     /// Data directory; without it the chain is gone when the process ends
     #[arg(id = "datadir", long = "datadir", value_name = "DIRECTORY")]
     pub datadir: Option<PathBuf>,
@@ -62,7 +62,7 @@ pub struct DevArgs {
 
 /// Arguments of `quintet init`.
 #[derive(Args, Clone, Debug)]
-pub struct InitArgs {
+pub(crate) struct InitArgs {
     /// Data directory
     #[arg(id = "datadir", long = "datadir", value_name = "DIRECTORY")]
     pub datadir: Option<PathBuf>,
@@ -73,7 +73,7 @@ pub struct InitArgs {
 
 /// Arguments of `quintet node`.
 #[derive(Args, Clone, Debug)]
-pub struct NodeArgs {
+pub(crate) struct NodeArgs {
     /// Data directory
     #[arg(id = "datadir", long = "datadir", value_name = "DIRECTORY")]
     pub datadir: Option<PathBuf>,
@@ -93,7 +93,7 @@ pub struct NodeArgs {
 
 /// Arguments of `quintet verify`.
 #[derive(Args, Clone, Debug)]
-pub struct VerifyArgs {
+pub(crate) struct VerifyArgs {
     /// Data directory
     #[arg(id = "datadir", long = "datadir", value_name = "DIRECTORY")]
     pub datadir: Option<PathBuf>,
@@ -101,7 +101,7 @@ pub struct VerifyArgs {
 
 /// Arguments of every command that runs the services.
 #[derive(Args, Clone, Debug)]
-pub struct SharedArgs {
+pub(crate) struct SharedArgs {
     /// Logs, the admin port, shutdown.
     #[command(flatten)]
     pub process: ProcessConfig,

@@ -23,7 +23,7 @@ const ETHER: u64 = 1_000_000_000_000_000_000;
 ///
 /// # Errors
 /// When it does not start, or a part of it fails.
-pub fn dev(args: DevArgs) -> Result<(), NodeError> {
+pub(crate) fn dev(args: DevArgs) -> Result<(), NodeError> {
     let accounts = accounts::derive(&args.mnemonic, args.accounts)?;
     let balance = U256::from(args.balance) * U256::from(ETHER);
     let funded: Vec<_> = accounts.iter().map(|account| (account.address, balance)).collect();
@@ -58,7 +58,7 @@ pub fn dev(args: DevArgs) -> Result<(), NodeError> {
 ///
 /// # Errors
 /// When the file is not valid, or the directory holds another chain.
-pub fn init(args: &InitArgs) -> Result<(), NodeError> {
+pub(crate) fn init(args: &InitArgs) -> Result<(), NodeError> {
     let path = &args.genesis;
     let text =
         std::fs::read_to_string(path).map_err(|source| NodeError::Read { path: path.clone(), source })?;
@@ -75,7 +75,7 @@ pub fn init(args: &InitArgs) -> Result<(), NodeError> {
 ///
 /// # Errors
 /// When it does not start, or a part of it fails.
-pub fn node(args: NodeArgs) -> Result<(), NodeError> {
+pub(crate) fn node(args: NodeArgs) -> Result<(), NodeError> {
     let datadir = datadir(args.datadir.as_deref())?;
     let store = quintet_store::open(&chaindata(&datadir), &Options::default())?;
     if let Some(name) = &args.network {
@@ -97,7 +97,7 @@ pub fn node(args: NodeArgs) -> Result<(), NodeError> {
 ///
 /// # Errors
 /// When it is not the header's, or the data cannot be read.
-pub fn verify(args: &VerifyArgs) -> Result<(), NodeError> {
+pub(crate) fn verify(args: &VerifyArgs) -> Result<(), NodeError> {
     let datadir = datadir(args.datadir.as_deref())?;
     let store = quintet_store::open(&chaindata(&datadir), &Options { create: false, ..Options::default() })?;
     let head = store.head()?.ok_or(ChainError::Uninitialised)?;

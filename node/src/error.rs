@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// A failed command.
 #[derive(Debug, thiserror::Error)]
-pub enum NodeError {
+pub(crate) enum NodeError {
     /// Accounts could not be derived.
     #[error(transparent)]
     Accounts(#[from] AccountsError),

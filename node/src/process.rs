@@ -18,7 +18,7 @@ use quintet_store::Store;
 use std::sync::Arc;
 
 /// What the services are started on.
-pub struct Setup {
+pub(crate) struct Setup {
     /// The network.
     pub spec: Arc<ChainSpec>,
     /// Its chain, with the genesis block in it.
@@ -37,7 +37,7 @@ pub struct Setup {
 ///
 /// # Errors
 /// When a service does not start or fails.
-pub fn run(args: SharedArgs, setup: Setup) -> Result<(), NodeError> {
+pub(crate) fn run(args: SharedArgs, setup: Setup) -> Result<(), NodeError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(NodeError::Runtime)?;
     let process = args.process.clone();

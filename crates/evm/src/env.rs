@@ -2,6 +2,7 @@
 //! up with.
 
 use crate::build::BlockAttributes;
+use crate::eip1283;
 use crate::error::ExecutionError;
 use alloy_eips::eip7840::BlobParams;
 use alloy_primitives::{Address, B256, U256};
@@ -16,6 +17,8 @@ use revm::primitives::hardfork::SpecId;
 pub(crate) struct BlockEnvironment {
     pub(crate) cfg: CfgEnv,
     pub(crate) block: BlockEnv,
+    /// Whether `SSTORE` is metered by EIP-1283: Constantinople without Petersburg.
+    pub(crate) eip1283: bool,
     pub(crate) number: u64,
     /// Most blob gas of one block (EIP-4844).
     pub(crate) max_blob_gas: u64,
@@ -37,9 +40,14 @@ impl BlockEnvironment {
         beneficiary: Address,
     ) -> Result<Self, ExecutionError> {
         let merged = header.difficulty.is_zero();
-        let fork = evm_fork(spec, header.number, header.timestamp, merged)?;
+        let fork = spec.fork_at(header.number, header.timestamp, merged);
+        let eip1283 = fork == Fork::Constantinople;
+        let fork = fork.spec_id();
         let blobs = spec.blob_params_at(header.timestamp).filter(|_| fork.is_enabled_in(SpecId::CANCUN));
         let mut cfg = CfgEnv::new_with_spec(fork).with_chain_id(spec.chain_id());
+        if eip1283 {
+            cfg.set_gas_params(eip1283::gas_params());
+        }
         // Chain id, block gas and the gas cap of EIP-7825 are checked before revm, in geth's order.
         cfg.tx_chain_id_check = false;
         cfg.disable_block_gas_limit = true;
@@ -48,6 +56,7 @@ impl BlockEnvironment {
         Ok(Self {
             cfg,
             block: block_env(header, beneficiary, fork, merged, blobs)?,
+            eip1283,
             number: header.number,
             max_blob_gas: blobs.map_or(0, |params| params.max_blob_gas_per_block()),
             deposit_contract: spec.deposit_contract(),
@@ -55,17 +64,6 @@ impl BlockEnvironment {
             dao_fork: spec.dao_fork().is_some_and(|fork| fork.support && fork.block == header.number),
             mining_rewards: !merged && spec.consensus() == Consensus::Ethash,
         })
-    }
-}
-
-/// The EVM's rules for a block.
-fn evm_fork(spec: &ChainSpec, number: u64, timestamp: u64, merged: bool) -> Result<SpecId, ExecutionError> {
-    match spec.fork_at(number, timestamp, merged) {
-        // revm has Petersburg's gas alone, and would compute another state without a word.
-        Fork::Constantinople => {
-            Err(ExecutionError::UnsupportedFork("Constantinople without Petersburg (EIP-1283)"))
-        }
-        fork => Ok(fork.spec_id()),
     }
 }
 
@@ -109,8 +107,8 @@ pub(crate) fn next_header(
 ) -> Result<Header, ExecutionError> {
     let number = parent.number.saturating_add(1);
     let timestamp = attributes.timestamp;
-    let fork = evm_fork(spec, number, timestamp, attributes.difficulty.is_zero())?;
-    let cancun = fork.is_enabled_in(SpecId::CANCUN);
+    let fork = spec.fork_at(number, timestamp, attributes.difficulty.is_zero());
+    let cancun = fork >= Fork::Cancun;
     let excess_blob_gas = spec.next_excess_blob_gas(parent, timestamp).filter(|_| cancun);
     if cancun && excess_blob_gas.is_none() {
         return Err(ExecutionError::MissingField("blobSchedule"));

@@ -14,6 +14,7 @@ mod build;
 mod call;
 mod code_cache;
 mod database;
+mod eip1283;
 mod env;
 mod error;
 mod execute;

@@ -35,12 +35,11 @@ impl<'a> Processor<'a> {
         parent_hash: B256,
         parent_beacon_root: Option<B256>,
     ) -> Result<Self, ExecutionError> {
-        let BlockEnvironment { cfg, block, .. } = &environment;
         let mut overlay = Overlay::new(state);
         if environment.dao_fork {
-            rewards::apply_dao_fork(&mut overlay, cfg.spec)?;
+            rewards::apply_dao_fork(&mut overlay, environment.cfg.spec)?;
         }
-        let mut vm = vm::vm(overlay, cfg.clone(), block.clone(), Watch::new(None), ());
+        let mut vm = vm::vm(overlay, &environment, Watch::new(None), ());
         system::before_transactions(&mut vm, parent_hash, parent_beacon_root)?;
         Ok(Self { vm, environment, receipts: Receipts::new(), gas_used: 0, blob_gas_used: 0 })
     }
@@ -48,8 +47,7 @@ impl<'a> Processor<'a> {
     /// A block without anything before its transactions.
     #[cfg(any(test, feature = "test-utils"))]
     pub(crate) fn bare(environment: BlockEnvironment, state: &'a dyn StateReader) -> Self {
-        let BlockEnvironment { cfg, block, .. } = environment.clone();
-        let vm = vm::vm(Overlay::new(state), cfg, block, Watch::new(None), ());
+        let vm = vm::vm(Overlay::new(state), &environment, Watch::new(None), ());
         Self { vm, environment, receipts: Receipts::new(), gas_used: 0, blob_gas_used: 0 }
     }
 

@@ -2,9 +2,11 @@
 //! detail why a call halted, at no cost to a running contract that could be measured.
 
 use crate::database::Overlay;
+use crate::eip1283;
+use crate::env::BlockEnvironment;
 use crate::error::DatabaseError;
 use revm::Inspector;
-use revm::bytecode::opcode::JUMPDEST;
+use revm::bytecode::opcode::{JUMPDEST, SSTORE};
 use revm::context::journal::Journal;
 use revm::context::result::{EVMError, ExecutionResult, HaltReason};
 use revm::context::{BlockEnv, CfgEnv, Context, Evm, LocalContext, TxEnv};
@@ -86,11 +88,11 @@ thread_local! {
 /// An EVM over `overlay` for one block (or call).
 pub(crate) fn vm<'a, INSP>(
     overlay: Overlay<'a>,
-    cfg: CfgEnv,
-    block: BlockEnv,
+    environment: &BlockEnvironment,
     watch: Watch<'a>,
     inspector: INSP,
 ) -> Vm<'a, INSP> {
+    let BlockEnvironment { cfg, block, eip1283, .. } = environment;
     let spec = cfg.spec;
     let interruptible = watch.cancel.is_some();
     let scratch = SCRATCH.with(|slot| slot.borrow_mut().take());
@@ -99,14 +101,18 @@ pub(crate) fn vm<'a, INSP>(
     let mut journaled_state = Journal::new(overlay);
     journaled_state.set_spec_id(spec);
     let mut instruction = EthInstructions::new_mainnet_with_spec(spec);
+    if *eip1283 {
+        // Its gas depends on the slot: none of it is in the table.
+        instruction.insert_instruction(SSTORE, Instruction::new(eip1283::sstore), 0);
+    }
     if interruptible {
         instruction.insert_instruction(JUMPDEST, Instruction::new(polling_jumpdest), JUMPDEST_GAS);
     }
     Evm {
         ctx: Context {
-            block,
+            block: block.clone(),
             tx: TxEnv::default(),
-            cfg,
+            cfg: cfg.clone(),
             journaled_state,
             chain: watch,
             local,

@@ -51,7 +51,8 @@ impl Chain {
     pub fn import_blocks(spec: ChainSpec, blocks: Vec<Block>, author: Author) -> Result<Self> {
         quintet_types::install_crypto();
         let mut import = Import::new(spec, author)?;
-        let recovered: Result<Vec<_>> = blocks.into_par_iter().map(|block| recover(&import.spec, block)).collect();
+        let recovered: Result<Vec<_>> =
+            blocks.into_par_iter().map(|block| recover(&import.spec, block)).collect();
         for block in recovered? {
             let (number, hash) = (block.header().number, block.hash);
             if number == 0 {
@@ -233,6 +234,10 @@ fn check_output(header: &Header, output: &BlockOutput) -> Result<()> {
         requests_hash: header.requests_hash.map(|_| output.requests.requests_hash()),
         ..header.clone()
     };
-    ensure!(executed == *header, "executed to {executed:?}\ninstead of {header:?}\nreceipts {:?}", output.receipts);
+    ensure!(
+        executed == *header,
+        "executed to {executed:?}\ninstead of {header:?}\nreceipts {:?}",
+        output.receipts
+    );
     Ok(())
 }

@@ -8,11 +8,6 @@ use std::time::Duration;
 /// Modules that a gateway can offer.
 pub const MODULES: [&str; 5] = ["eth", "net", "rpc", "txpool", "web3"];
 
-/// Modules offered unless the flags say otherwise, as geth does.
-pub const DEFAULT_MODULES: [&str; 3] = ["eth", "net", "web3"];
-/// Port of WebSocket unless the flags say otherwise.
-pub const DEFAULT_WS_PORT: u16 = 8546;
-
 /// geth's modules for the world, unless flags say otherwise.
 pub const DEFAULT_MODULES: [&str; 3] = ["eth", "net", "web3"];
 /// geth's port for HTTP.

@@ -203,7 +203,8 @@ impl<'a, INSP> Runner<'a, INSP> {
     ) -> Result<Self, CallError> {
         let mut overlay = Overlay::for_simulation(simulation.state);
         request::apply_state_overrides(&mut overlay, simulation.state_overrides)?;
-        let mut block = environment.block.clone();
+        let mut environment = environment.clone();
+        let block = &mut environment.block;
         if request::effective_gas_price(tx, block.basefee) == 0 {
             block.basefee = 0;
         }
@@ -214,7 +215,7 @@ impl<'a, INSP> Runner<'a, INSP> {
             blob.blob_gasprice = 0;
         }
         let watch = Watch::new(simulation.limits.cancel);
-        Ok(Self { vm: vm::vm(overlay, environment.cfg.clone(), block, watch, inspector) })
+        Ok(Self { vm: vm::vm(overlay, &environment, watch, inspector) })
     }
 
     fn validate(&mut self, tx: &TxEnv) -> Result<(), VmError> {

@@ -1,4 +1,4 @@
-//! The valid blocks of Ethereum's blockchain tests (archives 03, 04 and 05), executed on their parents' states:
+//! The valid blocks of Ethereum's blockchain tests (archives 03, 04, 05 and 19), executed on their parents' states:
 //! receipts, gas, requests and the state root must be what their headers say. Headers that break a rule are
 //! the consensus engines' tests. A deterministic sample in `cargo test`; all with `QUINTET_FULL=1`.
 
@@ -10,7 +10,7 @@ use alloy_primitives::{Address, B256, Bytes, U64, U256};
 use alloy_rlp::Decodable;
 use quintet_chainspec::ChainSpec;
 use quintet_evm::test_utils::MemoryState;
-use quintet_evm::{ExecutionError, execute_block, logs_bloom};
+use quintet_evm::{execute_block, logs_bloom};
 use quintet_testkit::vectors::{archive, files};
 use quintet_types::{Block, Header, RecoveredBlock, recover_senders};
 use serde::Deserialize;
@@ -73,6 +73,11 @@ fn blockchain_tests_istanbul_to_cancun() {
 #[test]
 fn blockchain_tests_of_execution_spec_tests() {
     run_archive("05", 40);
+}
+
+#[test]
+fn blockchain_tests_made_of_state_tests() {
+    run_archive("19", 40);
 }
 
 fn run_archive(number: &str, sample: usize) {
@@ -148,39 +153,19 @@ fn run_chain(test: &BlockchainTest, report: &mut Report) -> Result<(), String> {
                 states.insert(hash, state);
                 report.pass(&test.network);
             }
-            Err(Failure::Unsupported) => {
-                report.skip("Constantinople without Petersburg: EIP-1283 is not implemented");
-                return Ok(());
-            }
-            Err(Failure::Wrong(why)) => return Err(format!("block {index} of {}: {why}", test.network)),
+            Err(why) => return Err(format!("block {index} of {}: {why}", test.network)),
         }
     }
     Ok(())
 }
 
-enum Failure {
-    Unsupported,
-    Wrong(String),
-}
-
-impl From<String> for Failure {
-    fn from(why: String) -> Self {
-        Self::Wrong(why)
-    }
-}
-
-fn run_block(spec: &ChainSpec, block: Block, mut state: MemoryState) -> Result<(B256, MemoryState), Failure> {
+fn run_block(spec: &ChainSpec, block: Block, mut state: MemoryState) -> Result<(B256, MemoryState), String> {
     let low_s = spec.is_homestead_active(block.header.number);
     let senders = recover_senders(&block.body.transactions, low_s).map_err(|error| error.to_string())?;
     let block = RecoveredBlock { hash: block.header.hash_slow(), block, senders };
     let header = block.header();
-    let output =
-        execute_block(spec, &block, header.beneficiary, &state, &mut &state).map_err(
-            |error| match error {
-                ExecutionError::UnsupportedFork(_) => Failure::Unsupported,
-                error => Failure::Wrong(error.to_string()),
-            },
-        )?;
+    let output = execute_block(spec, &block, header.beneficiary, &state, &mut &state)
+        .map_err(|error| error.to_string())?;
     state.apply(&output.diff);
     state.insert_block_hash(header.number, block.hash);
     let expected = Header {
@@ -193,7 +178,7 @@ fn run_block(spec: &ChainSpec, block: Block, mut state: MemoryState) -> Result<(
         ..header.clone()
     };
     if expected != *header {
-        return Err(Failure::Wrong(format!("executed to {expected:?}\ninstead of {header:?}")));
+        return Err(format!("executed to {expected:?}\ninstead of {header:?}"));
     }
     Ok((block.hash, state))
 }

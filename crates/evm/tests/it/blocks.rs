@@ -100,7 +100,7 @@ fn transactions(fork: &str) -> Vec<Transaction> {
         legacy(3, contract, 0, Bytes::new()),
         legacy(4, TxKind::Create, 0, bytes!("fe")),
     ];
-    if !matches!(fork, "Frontier" | "Homestead" | "Byzantium" | "Istanbul" | "Berlin") {
+    if !matches!(fork, "Frontier" | "Homestead" | "Byzantium" | "Constantinople" | "Istanbul" | "Berlin") {
         let tx = TxEip1559 {
             chain_id: 1,
             nonce: 5,
@@ -144,6 +144,7 @@ fn what_is_built_executes_to_the_same() {
         "Frontier",
         "Homestead",
         "Byzantium",
+        "Constantinople",
         "Istanbul",
         "Berlin",
         "London",
@@ -394,13 +395,4 @@ fn a_contract_destroyed_and_made_again_begins_a_new_life() {
     let change = &third.diff.accounts[&contract];
     assert_eq!(change.after, None);
     assert!(change.storage.is_empty() && change.storage_wiped());
-}
-
-#[test]
-fn constantinople_without_petersburg_is_refused() {
-    let (spec, state, parent) = (spec("Constantinople"), genesis_state(), parent(9));
-    let mut roots = &state;
-    let attributes = attributes("Constantinople");
-    let result = BlockBuilder::start(&spec, &parent, PARENT_HASH, attributes, &state, &mut roots);
-    assert!(matches!(result.err(), Some(ExecutionError::UnsupportedFork(_))));
 }

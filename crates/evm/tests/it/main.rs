@@ -3,5 +3,6 @@
 mod blockchain_tests;
 mod blocks;
 mod calls;
+mod eip1283;
 mod specs;
 mod state_tests;

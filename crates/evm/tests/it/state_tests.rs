@@ -160,11 +160,6 @@ fn run_file(file: &Path, touch_anyway: bool) -> Report {
     for (name, test) in &tests {
         let state = pre_state(test);
         for (fork, posts) in &test.post {
-            if fork == "Constantinople" {
-                let reason = "Constantinople without Petersburg: EIP-1283 is not implemented";
-                *report.skipped.entry(reason).or_default() += posts.len();
-                continue;
-            }
             let spec = spec(fork);
             for post in posts {
                 match run_case(&spec, fork, test, &state, post, touch_anyway) {

@@ -159,7 +159,8 @@ fn a_block_that_does_not_execute_to_its_header_is_named() {
         let last = blocks.last_mut().unwrap();
         spoil(&mut last.header);
         let spec = ChainSpec::from_json(&genesis).unwrap();
-        let error = Chain::import_blocks(spec, blocks, |header| header.beneficiary).err().expect("it is wrong");
+        let error =
+            Chain::import_blocks(spec, blocks, |header| header.beneficiary).err().expect("it is wrong");
         let text = format!("{error:#}");
         assert!(text.starts_with("block 3 ") && text.contains(expected), "{text}");
     }
