@@ -110,7 +110,7 @@ def hold_all_but(node: Node, nodes: list[Node]) -> None:
 def give_content(options: argparse.Namespace, folder: pathlib.Path, running: list[Node]) -> list[content.Content]:
     """Starts both nodes with the same content. The node is restarted, so that it reads what it stored."""
     progress("giving both nodes the same blocks")
-    anvil = Anvil(options.anvil, folder, instant=False)
+    anvil = Anvil(options.anvil, folder, Anvil.TOLD)
     running.append(anvil)
     on_anvil = content.emit_logs(anvil, content.deploy(anvil))
     filling = Quintet(options.quintet, folder, block_time=BLOCK_TIME)
@@ -128,8 +128,8 @@ def run(options: argparse.Namespace, folder: pathlib.Path) -> str:
     try:
         if options.only != "reads":
             (folder / "transfers").mkdir()
-            for kind, program in ((Quintet, options.quintet), (Anvil, options.anvil)):
-                running.append(kind(program, folder / "transfers"))
+            running.append(Quintet(options.quintet, folder / "transfers"))
+            running.append(Anvil(options.anvil, folder / "transfers", Anvil.EACH_SECOND))
             start_up = {node.name: node.start_up for node in running}
             parts.append(report.process_table(start_up, measure_transfers(list(running), folder)))
         if options.only != "transfers":

@@ -17,8 +17,8 @@ use revm::primitives::hardfork::SpecId;
 pub(crate) struct BlockEnvironment {
     pub(crate) cfg: CfgEnv,
     pub(crate) block: BlockEnv,
-    /// Whether `SSTORE` is metered by EIP-1283: Constantinople without Petersburg.
-    pub(crate) eip1283: bool,
+    /// The fork by its own name: revm has one for Constantinople and Petersburg.
+    pub(crate) fork: Fork,
     pub(crate) number: u64,
     /// Most blob gas of one block (EIP-4844).
     pub(crate) max_blob_gas: u64,
@@ -41,11 +41,10 @@ impl BlockEnvironment {
     ) -> Result<Self, ExecutionError> {
         let merged = header.difficulty.is_zero();
         let fork = spec.fork_at(header.number, header.timestamp, merged);
-        let eip1283 = fork == Fork::Constantinople;
-        let fork = fork.spec_id();
-        let blobs = spec.blob_params_at(header.timestamp).filter(|_| fork.is_enabled_in(SpecId::CANCUN));
-        let mut cfg = CfgEnv::new_with_spec(fork).with_chain_id(spec.chain_id());
-        if eip1283 {
+        let rules = fork.spec_id();
+        let blobs = spec.blob_params_at(header.timestamp).filter(|_| fork >= Fork::Cancun);
+        let mut cfg = CfgEnv::new_with_spec(rules).with_chain_id(spec.chain_id());
+        if fork == Fork::Constantinople {
             cfg.set_gas_params(eip1283::gas_params());
         }
         // Chain id, block gas and the gas cap of EIP-7825 are checked before revm, in geth's order.
@@ -55,8 +54,8 @@ impl BlockEnvironment {
         cfg.max_blobs_per_tx = blobs.map(|params| params.max_blobs_per_tx);
         Ok(Self {
             cfg,
-            block: block_env(header, beneficiary, fork, merged, blobs)?,
-            eip1283,
+            block: block_env(header, beneficiary, rules, merged, blobs)?,
+            fork,
             number: header.number,
             max_blob_gas: blobs.map_or(0, |params| params.max_blob_gas_per_block()),
             deposit_contract: spec.deposit_contract(),

@@ -5,6 +5,7 @@ use crate::database::Overlay;
 use crate::eip1283;
 use crate::env::BlockEnvironment;
 use crate::error::DatabaseError;
+use quintet_chainspec::Fork;
 use revm::Inspector;
 use revm::bytecode::opcode::{JUMPDEST, SSTORE};
 use revm::context::journal::Journal;
@@ -92,7 +93,7 @@ pub(crate) fn vm<'a, INSP>(
     watch: Watch<'a>,
     inspector: INSP,
 ) -> Vm<'a, INSP> {
-    let BlockEnvironment { cfg, block, eip1283, .. } = environment;
+    let BlockEnvironment { cfg, block, fork, .. } = environment;
     let spec = cfg.spec;
     let interruptible = watch.cancel.is_some();
     let scratch = SCRATCH.with(|slot| slot.borrow_mut().take());
@@ -101,7 +102,7 @@ pub(crate) fn vm<'a, INSP>(
     let mut journaled_state = Journal::new(overlay);
     journaled_state.set_spec_id(spec);
     let mut instruction = EthInstructions::new_mainnet_with_spec(spec);
-    if *eip1283 {
+    if *fork == Fork::Constantinople {
         // Its gas depends on the slot: none of it is in the table.
         instruction.insert_instruction(SSTORE, Instruction::new(eip1283::sstore), 0);
     }

@@ -10,8 +10,8 @@ use alloy_consensus::proofs::{
 use alloy_primitives::{Address, B256, U256};
 use alloy_rlp::Decodable;
 use anyhow::{Context as _, Result, ensure};
-use quintet_chainspec::{ChainSpec, Genesis};
-use quintet_evm::{BlockOutput, ExecutionError, PostStateRoot, execute_block, logs_bloom};
+use quintet_chainspec::ChainSpec;
+use quintet_evm::{BlockOutput, PostStateRoot, execute_block, logs_bloom};
 use quintet_store::{Commit, Store, TrieFlush};
 use quintet_trie::{FullRoot, Layer, node_key, storage_prefix};
 use quintet_types::{
@@ -154,17 +154,11 @@ impl Import {
         let header = block.header();
         ensure!(header.parent_hash == self.head.hash, "parent is {}, not the head", header.parent_hash);
         check_body(&block.block)?;
-        let output = match self.execute(&self.spec, &block) {
-            Err(ExecutionError::UnsupportedFork(_)) => self.execute(&with_petersburg(&self.spec)?, &block)?,
-            outcome => outcome?,
-        };
+        let state = self.store.state_at(self.head.number)?;
+        let beneficiary = (self.author)(block.header());
+        let output = execute_block(&self.spec, &block, beneficiary, &state, &mut Roots(&self.trie))?;
         check_output(block.header(), &output)?;
         self.commit(block, output)
-    }
-
-    fn execute(&self, spec: &ChainSpec, block: &RecoveredBlock) -> Result<BlockOutput, ExecutionError> {
-        let state = self.store.state_at(self.head.number).map_err(StateError::new)?;
-        execute_block(spec, block, (self.author)(block.header()), &state, &mut Roots(&self.trie))
     }
 
     /// Commits a block whose state root is the header's.
@@ -196,14 +190,6 @@ impl Import {
         self.store.commit(Commit { trie: Some(flush), ..Commit::default() })?;
         Ok(Chain { spec: self.spec, store: self.store, head: self.head })
     }
-}
-
-/// The same network with Petersburg at Constantinople: the EVM has no EIP-1283, which was between the two. It
-/// is about the gas of `SSTORE` alone, so where it matters, the gas of the block's header tells.
-fn with_petersburg(spec: &ChainSpec) -> Result<ChainSpec> {
-    let mut config = spec.config().clone();
-    config.petersburg_block = config.constantinople_block;
-    Ok(ChainSpec::new(Genesis { config: Some(config), ..spec.genesis().clone() })?)
 }
 
 /// Roots for the receipts of blocks before Byzantium.

@@ -23,7 +23,9 @@ mod server;
 mod shared;
 
 pub use accounts::{BadKey, Signer, Signers};
-pub use config::{ConfigError, DEFAULT_MODULES, DEFAULT_WS_PORT, GatewayConfig, LimitsConfig, MODULES};
+pub use config::{
+    ConfigError, DEFAULT_HTTP_PORT, DEFAULT_MODULES, DEFAULT_WS_PORT, GatewayConfig, LimitsConfig, MODULES,
+};
 pub use error::RpcError;
 pub use process::{ProcessArgs, start};
 

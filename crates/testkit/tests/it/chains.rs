@@ -141,6 +141,9 @@ fn state_tests_on_a_chain_through_every_fork_of_proof_of_work() {
     import(&root, "foundation.conf.json", "export.rlp", (1310, head), 10);
 }
 
+/// Makes a header wrong.
+type Spoil = fn(&mut Header);
+
 /// The checks see what they are there for.
 #[test]
 fn a_block_that_does_not_execute_to_its_header_is_named() {
@@ -148,7 +151,7 @@ fn a_block_that_does_not_execute_to_its_header_is_named() {
     let root = root.join("tests-7474e630-premerge-pow");
     let genesis = text(&root, "genesis.json");
     let blocks = decode_blocks(&read(&root, "chain.rlp")).unwrap();
-    let spoil: [(fn(&mut Header), &str); 4] = [
+    let spoil: [(Spoil, &str); 4] = [
         (|header| header.state_root = B256::ZERO, "state root"),
         (|header| header.receipts_root = B256::ZERO, "executed to"),
         (|header| header.gas_used += 1, "executed to"),

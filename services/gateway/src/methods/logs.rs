@@ -326,7 +326,7 @@ mod tests {
                 let bloom = Bloom::from_iter([&log(&[1, 2])]);
                 assert!(filter.may_be_in(&bloom), "{text}");
             }
-            assert_eq!(filter.may_be_in(&Bloom::ZERO), !text.contains("0x"), "{text}");
+            assert_eq!(filter.may_be_in(&Bloom::ZERO), !text.contains("0x") || text.contains(",null]"), "{text}");
         }
     }
 

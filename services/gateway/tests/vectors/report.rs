@@ -96,8 +96,8 @@ impl Report {
             }
         }
         let table = self.table();
-        println!("{table}");
         assert!(self.failures.is_empty(), "{table}\n{}", self.failures.join("\n"));
+        println!("{table}");
     }
 
     fn table(&self) -> String {
