@@ -70,9 +70,9 @@ def measure_transfers(nodes: list[Node], folder: pathlib.Path) -> dict:
     last = [nodes[0].rpc("web3_sha3", each) for each in raw[-ACCOUNTS:]]
     found = {}
     for node in nodes:
-        senders = node.rpc("eth_accounts")
         progress(f"{node.name}: {len(raw):,} transfers")
         hold_all_but(node, nodes)
+        senders = node.rpc("eth_accounts")
         found[node.name] = load.transfer(node, bodies, last, lambda: sum(content.mined_nonces(node, senders)))
         node.stop()
         nodes = [other for other in nodes if other is not node]

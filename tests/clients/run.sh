@@ -66,7 +66,7 @@ wait_until_it_answers() {
 
 run_suite() {
   case $1 in
-    web3) PYTHONDONTWRITEBYTECODE=1 "$clients_python" -m pytest -p no:cacheprovider --quiet web3_test.py ;;
+    web3) PYTHONDONTWRITEBYTECODE=1 "$clients_python" -m pytest -p no:cacheprovider --quiet --tb=short web3_test.py ;;
     *) node --test --test-concurrency=1 --test-reporter=spec "$1.test.mjs" ;;
   esac
 }

@@ -83,7 +83,7 @@ async fn wrong_flags_and_values_are_named() {
 async fn a_port_in_use_is_named_with_its_flag() {
     let port = free_port();
     let _taken = std::net::TcpListener::bind(("127.0.0.1", port)).expect("a free port");
-    let dev = quintet("dev").args(["--http.port", &port.to_string()]);
+    let dev = quintet("dev").args(["--http.addr", "127.0.0.1", "--http.port", &port.to_string()]);
     let words = [&format!("listen tcp 127.0.0.1:{port}: bind: address already in use"), "--http.port"];
     refused(&dev, &words).await;
     let admin = quintet("dev").args(["--http.port", &free_port().to_string(), "--admin.port", &port.to_string()]);
@@ -121,7 +121,9 @@ async fn a_data_directory_of_another_chain_is_refused() {
     other["extraData"] = json!("0x01");
     let other = written(&directory, "other.json", other.to_string());
     assert!(init(&datadir, &first).run().await.status.success());
-    let incompatible = format!("database contains incompatible genesis (have {GENESIS_HASH}, new 0x");
+    // geth's words, which have no 0x.
+    let have = alloy_primitives::hex::encode(GENESIS_HASH);
+    let incompatible = format!("database contains incompatible genesis (have {have}, new ");
     refused(&init(&datadir, &other), &[&incompatible]).await;
     refused(&quintet_on("dev", &datadir), &[&incompatible]).await;
     refused(&quintet_on("node", &datadir).args(["--network", "sepolia"]), &[&incompatible]).await;

@@ -95,7 +95,7 @@ impl<'a> BlockBuilder<'a> {
     /// only before Byzantium.
     ///
     /// # Errors
-    /// When the fork's rules are not implemented, or the state cannot be read.
+    /// When the chain has no blob schedule for the block's time, or the state cannot be read.
     pub fn start(
         spec: &ChainSpec,
         parent: &Header,

@@ -275,9 +275,6 @@ pub enum ExecutionError {
     /// The header lacks a field that its fork demands, or the rules lack one for its time.
     #[error("header is missing {0}")]
     MissingField(&'static str),
-    /// The fork's rules are not implemented.
-    #[error("unsupported fork: {0}")]
-    UnsupportedFork(&'static str),
     /// The store failed: not the block's fault.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -295,7 +292,7 @@ impl From<StateError> for ExecutionError {
 impl ExecutionError {
     /// Whether the block breaks the rules; otherwise the node failed, and the block may be good.
     pub const fn is_invalid_block(&self) -> bool {
-        !matches!(self, Self::Database(_) | Self::Evm(_) | Self::UnsupportedFork(_))
+        !matches!(self, Self::Database(_) | Self::Evm(_))
     }
 }
 

@@ -135,7 +135,7 @@ pub struct AppliedTransaction {
 /// a transaction that ran; with `touch_anyway`, also after one that could not.
 ///
 /// # Errors
-/// When the state cannot be read or the rules are not implemented.
+/// When the state cannot be read, or the header lacks a field that its fork demands.
 pub fn apply_transaction(
     spec: &ChainSpec,
     header: &Header,

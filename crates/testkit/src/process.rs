@@ -130,8 +130,11 @@ impl Program {
     /// When it cannot be started.
     pub fn spawn_node(&self) -> Node {
         let port = free_port();
-        let flags = ["--http.port".to_owned(), port.to_string(), "--ws.port".to_owned(), port.to_string()];
-        let process = self.clone().args(flags).start();
+        let port_text = port.to_string();
+        // By address: what `localhost` is, and whether IPv6 comes first, differs between machines.
+        let http = ["--http.addr", "127.0.0.1", "--http.port", &port_text];
+        let ws = ["--ws.addr", "127.0.0.1", "--ws.port", &port_text];
+        let process = self.clone().args(http).args(ws).start();
         Node { process, port, rpc: HttpClient::new(format!("http://127.0.0.1:{port}")) }
     }
 }

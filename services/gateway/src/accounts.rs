@@ -49,7 +49,10 @@ impl Signer {
     }
 
     /// Signs a transaction.
-    pub(crate) fn sign_transaction<T: SignableTransaction<Signature>>(&self, transaction: &T) -> Result<Signature, BadKey> {
+    pub(crate) fn sign_transaction<T: SignableTransaction<Signature>>(
+        &self,
+        transaction: &T,
+    ) -> Result<Signature, BadKey> {
         self.sign_hash(&transaction.signature_hash())
     }
 }

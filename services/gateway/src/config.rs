@@ -35,7 +35,13 @@ pub struct GatewayConfig {
     #[arg(id = "http.corsdomain", long = "http.corsdomain", value_name = "DOMAINS", value_delimiter = ',')]
     pub http_corsdomain: Vec<String>,
     /// Virtual hostnames from which to accept requests (server enforced). Accepts the '*' wildcard.
-    #[arg(id = "http.vhosts", long = "http.vhosts", value_name = "HOSTS", value_delimiter = ',', default_value = "localhost")]
+    #[arg(
+        id = "http.vhosts",
+        long = "http.vhosts",
+        value_name = "HOSTS",
+        value_delimiter = ',',
+        default_value = "localhost"
+    )]
     pub http_vhosts: Vec<String>,
     /// HTTP path prefix on which JSON-RPC is served. Use '/' to serve on all paths.
     #[arg(id = "http.rpcprefix", long = "http.rpcprefix", value_name = "PREFIX", default_value = "")]
@@ -80,10 +86,20 @@ pub struct LimitsConfig {
     #[arg(id = "rpc.allow-unprotected-txs", long = "rpc.allow-unprotected-txs", action = ArgAction::SetTrue)]
     pub allow_unprotected: bool,
     /// Maximum number of requests in a batch (0 = no limit).
-    #[arg(id = "rpc.batch-request-limit", long = "rpc.batch-request-limit", value_name = "REQUESTS", default_value_t = 1000)]
+    #[arg(
+        id = "rpc.batch-request-limit",
+        long = "rpc.batch-request-limit",
+        value_name = "REQUESTS",
+        default_value_t = 1000
+    )]
     pub batch_requests: usize,
     /// Maximum number of bytes returned from a batched call (0 = no limit).
-    #[arg(id = "rpc.batch-response-max-size", long = "rpc.batch-response-max-size", value_name = "BYTES", default_value_t = 25_000_000)]
+    #[arg(
+        id = "rpc.batch-response-max-size",
+        long = "rpc.batch-response-max-size",
+        value_name = "BYTES",
+        default_value_t = 25_000_000
+    )]
     pub batch_response_bytes: usize,
     /// Maximum number of blocks in the range of a log query (0 = no limit).
     #[arg(id = "rpc.rangelimit", long = "rpc.rangelimit", value_name = "BLOCKS", default_value_t = 0)]

@@ -2,7 +2,7 @@
 
 use crate::envelope::{self, Kind, Message, Request};
 use crate::error::RpcError;
-use crate::methods::{Context, Handler, Method, Methods, Output, ReadFn, Stop};
+use crate::methods::{Context, Handler, Method, Methods, Output, ReadFn, Stop, wants_pending};
 use crate::params::Params;
 use crate::shared::{Pending, Shared};
 use http::HeaderMap;
@@ -105,7 +105,10 @@ impl Dispatcher {
                 let start = out.json.len();
                 match self.call(id, &method, request.params(), headers, out).await {
                     Ok(()) => {
-                        debug_assert!(out.json.len() > start || out.spliced.is_some(), "{method} wrote nothing");
+                        debug_assert!(
+                            out.json.len() > start || out.spliced.is_some(),
+                            "{method} wrote nothing"
+                        );
                         out.json.push(b'}');
                     }
                     Err(error) => {
@@ -146,7 +149,12 @@ impl Dispatcher {
         answer
     }
 
-    async fn run(&self, method: &Method, params: Option<&RawValue>, out: &mut Output) -> Result<(), RpcError> {
+    async fn run(
+        &self,
+        method: &Method,
+        params: Option<&RawValue>,
+        out: &mut Output,
+    ) -> Result<(), RpcError> {
         match method.handler {
             Handler::Read(read) => match self.attempt(params, out, read, None, None) {
                 Err(Stop::NeedsPending) => {
@@ -156,11 +164,10 @@ impl Dispatcher {
                 answer => answer.map_err(Stop::into_error),
             },
             Handler::Evm(call) => {
-                let pending = match crate::methods::wants_pending(params) {
-                    true => Some(self.shared.pending().await?),
-                    false => None,
-                };
-                let run = |cancel: &AtomicBool| self.attempt(params, out, call, pending.as_ref(), Some(cancel));
+                let pending =
+                    if wants_pending(params) { Some(self.shared.pending().await?) } else { None };
+                let run =
+                    |cancel: &AtomicBool| self.attempt(params, out, call, pending.as_ref(), Some(cancel));
                 self.shared.evm.run(run).await?.map_err(Stop::into_error)
             }
             Handler::Remote(call) => {
@@ -188,14 +195,10 @@ impl Dispatcher {
         let start = out.json.len();
         let mut view = self.shared.reads.view();
         for _ in 0..ATTEMPTS {
-            let mut context = Context {
-                shared: &self.shared,
-                view: Arc::clone(&view),
-                pending: pending.cloned(),
-                cancel,
-            };
+            let mut context =
+                Context { shared: &self.shared, view: Arc::clone(&view), pending: pending.cloned(), cancel };
             out.block = view.head().number;
-            match read(&mut context, Params::new(params)?, out) {
+            match read(&mut context, &mut Params::new(params)?, out) {
                 Err(Stop::Failed(RpcError::ChainChanged)) => out.json.truncate(start),
                 answer => return answer,
             }

@@ -135,12 +135,13 @@ impl From<StateError> for RpcError {
 impl From<ChainError> for RpcError {
     fn from(error: ChainError) -> Self {
         match error {
-            ChainError::Rejected(text) => Self::Server(text),
+            ChainError::Rejected(text) | ChainError::Unimplemented(text) => Self::Server(text),
             ChainError::Unavailable(_) => {
                 tracing::warn!(target: "quintet_gateway", %error, "chain service is unavailable");
-                Self::Unavailable("chain service unavailable; the request was not carried out, try again".into())
+                Self::Unavailable(
+                    "chain service unavailable; the request was not carried out, try again".into(),
+                )
             }
-            ChainError::Unimplemented(text) => Self::Server(text),
             ChainError::Internal | ChainError::Malformed(_) => Self::internal(&error),
         }
     }

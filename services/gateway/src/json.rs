@@ -88,7 +88,11 @@ pub(crate) fn null(out: &mut Vec<u8>) {
 }
 
 /// An array; `write` appends one element.
-pub(crate) fn array<T>(out: &mut Vec<u8>, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Vec<u8>, T)) {
+pub(crate) fn array<T>(
+    out: &mut Vec<u8>,
+    items: impl IntoIterator<Item = T>,
+    mut write: impl FnMut(&mut Vec<u8>, T),
+) {
     out.push(b'[');
     let empty = out.len();
     for item in items {
@@ -204,9 +208,6 @@ mod tests {
             object.string("g", "a\"b");
             object.end();
         });
-        assert_eq!(
-            text,
-            r#"{"a":"0x1","c":null,"d":"0x00ff","e":["0x1","0x2"],"f":[],"g":"a\"b"}"#
-        );
+        assert_eq!(text, r#"{"a":"0x1","c":null,"d":"0x00ff","e":["0x1","0x2"],"f":[],"g":"a\"b"}"#);
     }
 }

@@ -202,7 +202,13 @@ impl Gateway {
             server::serve(listener, served)
         });
         let servers = futures::future::join_all(servers);
-        let _ = tokio::join!(follow, markers, shared.evm.watch(token.clone()), sweep(shared, token.clone()), servers);
+        let _ = tokio::join!(
+            follow,
+            markers,
+            shared.evm.watch(token.clone()),
+            sweep(shared, token.clone()),
+            servers
+        );
         Ok(())
     }
 }

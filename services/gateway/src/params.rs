@@ -28,11 +28,14 @@ impl<'a> Params<'a> {
     }
 
     /// The next one, which the method cannot do without.
-    pub(crate) fn required<T>(&mut self, decode: impl FnOnce(&str) -> Result<T, String>) -> Result<T, RpcError> {
+    pub(crate) fn required<T>(
+        &mut self,
+        decode: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, RpcError> {
         let index = self.taken;
-        let raw = self.next().ok_or_else(|| {
-            RpcError::params(format!("missing value for required argument {index}"))
-        })?;
+        let raw = self
+            .next()
+            .ok_or_else(|| RpcError::params(format!("missing value for required argument {index}")))?;
         decode(raw.get()).map_err(|error| RpcError::params(format!("invalid argument {index}: {error}")))
     }
 
@@ -43,9 +46,7 @@ impl<'a> Params<'a> {
     ) -> Result<Option<T>, RpcError> {
         let index = self.taken;
         let Some(raw) = self.next().map(RawValue::get).filter(|raw| *raw != "null") else { return Ok(None) };
-        decode(raw)
-            .map(Some)
-            .map_err(|error| RpcError::params(format!("invalid argument {index}: {error}")))
+        decode(raw).map(Some).map_err(|error| RpcError::params(format!("invalid argument {index}: {error}")))
     }
 
     /// Nothing may be left. To be called when the last one was taken.

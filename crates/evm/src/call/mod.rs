@@ -131,7 +131,7 @@ pub enum CallError {
     /// The cancel flag was set.
     #[error("execution aborted")]
     Interrupted,
-    /// The state could not be read, or the block's rules are not implemented.
+    /// The state could not be read, or the header lacks a field that its fork demands.
     #[error(transparent)]
     Execution(#[from] ExecutionError),
 }

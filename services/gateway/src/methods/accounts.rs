@@ -17,10 +17,11 @@ use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, TxKind, U256};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use quintet_evm::{BlockOverrides, StateOverrides};
 use quintet_types::Transaction;
 
 /// `eth_accounts`.
-pub(super) fn accounts(context: &mut Context<'_>, params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn accounts(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
     params.end()?;
     json::array(&mut out.json, context.shared.signers.addresses(), |out, address| {
         json::data(out, address.as_slice());
@@ -29,7 +30,7 @@ pub(super) fn accounts(context: &mut Context<'_>, params: Params<'_>, out: &mut 
 }
 
 /// `eth_sign`.
-pub(super) fn sign(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn sign(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
     let address = params.required(decode::address)?;
     let message = params.required(decode::bytes)?;
     params.end()?;
@@ -105,7 +106,8 @@ pub(super) fn sign_transaction<'a>(
 fn check_complete(args: &TransactionArgs) -> Result<(), RpcError> {
     let missing = if args.gas.is_none() {
         "not specify Gas"
-    } else if args.gas_price.is_none() && (args.max_priority_fee_per_gas.is_none() || args.max_fee_per_gas.is_none())
+    } else if args.gas_price.is_none()
+        && (args.max_priority_fee_per_gas.is_none() || args.max_fee_per_gas.is_none())
     {
         "missing gasPrice or maxFeePerGas/maxPriorityFeePerGas"
     } else if args.nonce.is_none() {
@@ -160,7 +162,10 @@ fn sign_filled(
 }
 
 /// Decides on everything that the caller left open, as geth's `setDefaults` does.
-async fn fill(shared: &Shared, mut args: TransactionArgs) -> Result<EthereumTypedTransaction<TxEip4844>, RpcError> {
+async fn fill(
+    shared: &Shared,
+    mut args: TransactionArgs,
+) -> Result<EthereumTypedTransaction<TxEip4844>, RpcError> {
     check(shared, &args)?;
     let sender = args.from.unwrap_or_default();
     set_fees(shared, &mut args)?;
@@ -240,7 +245,7 @@ async fn estimate(shared: &Shared, args: TransactionArgs) -> Result<u64, RpcErro
             let context =
                 Context { shared, view: view.clone(), pending: Some(pending.clone()), cancel: Some(cancel) };
             let at = context.at(block).map_err(Stop::into_error)?;
-            calls::estimate(&context, &at, args.clone(), &Default::default(), &Default::default())
+            calls::estimate(&context, &at, args.clone(), &StateOverrides::default(), &BlockOverrides::default())
                 .map_err(Stop::into_error)
         })
     });
@@ -248,7 +253,12 @@ async fn estimate(shared: &Shared, args: TransactionArgs) -> Result<u64, RpcErro
 }
 
 /// The transaction of the type that its fields ask for.
-fn build(shared: &Shared, args: TransactionArgs, nonce: u64, gas_limit: u64) -> EthereumTypedTransaction<TxEip4844> {
+fn build(
+    shared: &Shared,
+    args: TransactionArgs,
+    nonce: u64,
+    gas_limit: u64,
+) -> EthereumTypedTransaction<TxEip4844> {
     let price = |price: Option<U256>| price.map_or(0, |price| u128::try_from(price).unwrap_or(u128::MAX));
     let chain_id = shared.spec.chain_id();
     let to = args.to.map_or(TxKind::Create, TxKind::Call);

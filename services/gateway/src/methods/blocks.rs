@@ -10,14 +10,22 @@ use quintet_types::RecoveredBlock;
 use std::sync::Arc;
 
 /// `eth_blockNumber`.
-pub(super) fn block_number(context: &mut Context<'_>, params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn block_number(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     params.end()?;
     json::quantity(&mut out.json, context.view.header().number);
     Ok(())
 }
 
 /// `eth_getBlockByHash`.
-pub(super) fn by_hash(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn by_hash(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     let hash = params.required(decode::hash)?;
     let full = params.required(decode::boolean)?;
     params.end()?;
@@ -25,7 +33,11 @@ pub(super) fn by_hash(context: &mut Context<'_>, mut params: Params<'_>, out: &m
 }
 
 /// `eth_getBlockByNumber`.
-pub(super) fn by_number(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn by_number(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     let tag = params.required(decode::block_tag)?;
     let full = params.required(decode::boolean)?;
     params.end()?;
@@ -39,7 +51,10 @@ pub(super) fn by_number(context: &mut Context<'_>, mut params: Params<'_>, out: 
             out.block = block.number;
             write_json(context, &block.hash, full, out)
         }
-        None => null(out),
+        None => {
+            json::null(&mut out.json);
+            Ok(())
+        }
     }
 }
 
@@ -60,7 +75,7 @@ fn write_json(
 /// `eth_getHeaderByHash`.
 pub(super) fn header_by_hash(
     context: &mut Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     let hash = params.required(decode::hash)?;
@@ -75,7 +90,7 @@ pub(super) fn header_by_hash(
 /// `eth_getHeaderByNumber`.
 pub(super) fn header_by_number(
     context: &mut Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     let tag = params.required(decode::block_tag)?;
@@ -86,7 +101,10 @@ pub(super) fn header_by_number(
         render::write_header_object(&mut out.json, &header, hash);
         return Ok(());
     }
-    let Some(block) = context.canonical(tag)? else { return null(out) };
+    let Some(block) = context.canonical(tag)? else {
+        json::null(&mut out.json);
+        return Ok(());
+    };
     match context.shared.reads.header(&context.view, &block.hash)? {
         Some(header) => render::write_header_object(&mut out.json, &header, block.hash),
         None => json::null(&mut out.json),
@@ -97,7 +115,7 @@ pub(super) fn header_by_number(
 /// `eth_getBlockTransactionCountByHash`.
 pub(super) fn transaction_count_by_hash(
     context: &mut Context<'_>,
-    params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     count_by_hash(context, params, out, |block| block.block.body.transactions.len())
@@ -106,7 +124,7 @@ pub(super) fn transaction_count_by_hash(
 /// `eth_getBlockTransactionCountByNumber`.
 pub(super) fn transaction_count_by_number(
     context: &mut Context<'_>,
-    params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     count_by_number(context, params, out, |block| block.block.body.transactions.len())
@@ -115,7 +133,7 @@ pub(super) fn transaction_count_by_number(
 /// `eth_getUncleCountByBlockHash`.
 pub(super) fn uncle_count_by_hash(
     context: &mut Context<'_>,
-    params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     count_by_hash(context, params, out, |block| block.block.body.ommers.len())
@@ -124,7 +142,7 @@ pub(super) fn uncle_count_by_hash(
 /// `eth_getUncleCountByBlockNumber`.
 pub(super) fn uncle_count_by_number(
     context: &mut Context<'_>,
-    params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     count_by_number(context, params, out, |block| block.block.body.ommers.len())
@@ -132,73 +150,79 @@ pub(super) fn uncle_count_by_number(
 
 fn count_by_hash(
     context: &Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
     count: impl Fn(&RecoveredBlock) -> usize,
 ) -> Result<(), Stop> {
     let hash = params.required(decode::hash)?;
     params.end()?;
-    write_count(context.block(&hash)?, out, count)
+    write_count(context.block(&hash)?, out, count);
+    Ok(())
 }
 
 fn count_by_number(
     context: &Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
     count: impl Fn(&RecoveredBlock) -> usize,
 ) -> Result<(), Stop> {
     let tag = params.required(decode::block_tag)?;
     params.end()?;
-    write_count(context.block_at(tag)?, out, count)
+    write_count(context.block_at(tag)?, out, count);
+    Ok(())
 }
 
 fn write_count(
     block: Option<Arc<RecoveredBlock>>,
     out: &mut Output,
     count: impl Fn(&RecoveredBlock) -> usize,
-) -> Result<(), Stop> {
+) {
     match block {
         Some(block) => json::quantity(&mut out.json, count(&block) as u64),
         None => json::null(&mut out.json),
     }
-    Ok(())
 }
 
 /// `eth_getUncleByBlockHashAndIndex`.
 pub(super) fn uncle_by_hash(
     context: &mut Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     let hash = params.required(decode::hash)?;
     let index = params.required(decode::uint)?;
     params.end()?;
-    write_uncle(context.block(&hash)?, index, out)
+    write_uncle(context.block(&hash)?.as_ref(), index, out);
+    Ok(())
 }
 
 /// `eth_getUncleByBlockNumberAndIndex`.
 pub(super) fn uncle_by_number(
     context: &mut Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     let tag = params.required(decode::block_tag)?;
     let index = params.required(decode::uint)?;
     params.end()?;
-    write_uncle(context.block_at(tag)?, index, out)
-}
-
-fn write_uncle(block: Option<Arc<RecoveredBlock>>, index: u64, out: &mut Output) -> Result<(), Stop> {
-    let index = usize::try_from(index).unwrap_or(usize::MAX);
-    match block.as_ref().and_then(|block| block.block.body.ommers.get(index)) {
-        Some(uncle) => render::write_uncle(&mut out.json, uncle),
-        None => json::null(&mut out.json),
-    }
+    write_uncle(context.block_at(tag)?.as_ref(), index, out);
     Ok(())
 }
 
+fn write_uncle(block: Option<&Arc<RecoveredBlock>>, index: u64, out: &mut Output) {
+    let index = usize::try_from(index).unwrap_or(usize::MAX);
+    match block.and_then(|block| block.block.body.ommers.get(index)) {
+        Some(uncle) => render::write_uncle(&mut out.json, uncle),
+        None => json::null(&mut out.json),
+    }
+}
+
 /// `eth_getBlockReceipts`.
-pub(super) fn receipts(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn receipts(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     let id = params.required(decode::block_id)?;
     params.end()?;
     let (block, receipts) = match id {
@@ -212,7 +236,10 @@ pub(super) fn receipts(context: &mut Context<'_>, mut params: Params<'_>, out: &
         },
         BlockId::Hash { hash, .. } => read_receipts(context, &hash)?,
     };
-    let (Some(block), Some(receipts)) = (block, receipts) else { return null(out) };
+    let (Some(block), Some(receipts)) = (block, receipts) else {
+        json::null(&mut out.json);
+        return Ok(());
+    };
     let blob_base_fee = context.shared.blob_base_fee(block.header());
     render::write_receipts(&mut out.json, &block, &receipts, blob_base_fee);
     Ok(())
@@ -222,9 +249,4 @@ type BlockAndReceipts = (Option<Arc<RecoveredBlock>>, Option<Arc<quintet_types::
 
 fn read_receipts(context: &Context<'_>, hash: &alloy_primitives::B256) -> Result<BlockAndReceipts, Stop> {
     Ok((context.block(hash)?, context.shared.reads.receipts(&context.view, hash)?))
-}
-
-fn null(out: &mut Output) -> Result<(), Stop> {
-    json::null(&mut out.json);
-    Ok(())
 }

@@ -15,7 +15,7 @@ use quintet_evm::{
 };
 
 /// `eth_call`.
-pub(super) fn call(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn call(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
     let args = params.required(transaction_args)?;
     let block = params.optional(decode::block_id)?;
     let state_overrides = params.optional(state_overrides)?.unwrap_or_default();
@@ -35,7 +35,7 @@ pub(super) fn call(context: &mut Context<'_>, mut params: Params<'_>, out: &mut 
 /// `eth_estimateGas`.
 pub(super) fn estimate_gas(
     context: &mut Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     let args = params.required(transaction_args)?;
@@ -65,7 +65,7 @@ pub(super) fn estimate(
 /// `eth_createAccessList`.
 pub(super) fn create_access_list(
     context: &mut Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     let args = params.required(transaction_args)?;
@@ -229,8 +229,14 @@ mod tests {
     fn reasons_are_read_out_of_what_a_contract_returned() {
         let reason = format!("08c379a0{:064x}{:064x}75736572206572726f72{}", 32, 10, "0".repeat(44));
         assert_eq!(message(&reason), "execution reverted: user error");
-        assert_eq!(message(&format!("4e487b71{:064x}", 0x11)), "execution reverted: arithmetic underflow or overflow");
-        assert_eq!(message(&format!("4e487b71{:064x}", 0x99)), "execution reverted: unknown panic code: 0x99");
+        assert_eq!(
+            message(&format!("4e487b71{:064x}", 0x11)),
+            "execution reverted: arithmetic underflow or overflow"
+        );
+        assert_eq!(
+            message(&format!("4e487b71{:064x}", 0x99)),
+            "execution reverted: unknown panic code: 0x99"
+        );
     }
 
     #[test]

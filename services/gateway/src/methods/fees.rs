@@ -89,7 +89,7 @@ impl Shared {
 }
 
 /// `eth_gasPrice`.
-pub(super) fn gas_price(context: &mut Context<'_>, params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn gas_price(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
     params.end()?;
     let tip = context.shared.suggest_tip(&context.view)?;
     let base_fee = context.view.header().base_fee_per_gas.unwrap_or_default();
@@ -100,7 +100,7 @@ pub(super) fn gas_price(context: &mut Context<'_>, params: Params<'_>, out: &mut
 /// `eth_maxPriorityFeePerGas`.
 pub(super) fn max_priority_fee(
     context: &mut Context<'_>,
-    params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     params.end()?;
@@ -110,7 +110,7 @@ pub(super) fn max_priority_fee(
 }
 
 /// `eth_baseFee`: that of the next block.
-pub(super) fn base_fee(context: &mut Context<'_>, params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn base_fee(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
     params.end()?;
     match context.shared.spec.next_base_fee(context.view.header()) {
         Some(fee) => json::quantity(&mut out.json, fee),
@@ -120,7 +120,11 @@ pub(super) fn base_fee(context: &mut Context<'_>, params: Params<'_>, out: &mut 
 }
 
 /// `eth_blobBaseFee`.
-pub(super) fn blob_base_fee(context: &mut Context<'_>, params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn blob_base_fee(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     params.end()?;
     match context.shared.blob_base_fee(context.view.header()) {
         Some(fee) => json::quantity(&mut out.json, fee),
@@ -141,7 +145,11 @@ struct Fees {
 }
 
 /// `eth_feeHistory`.
-pub(super) fn fee_history(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn fee_history(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     let count = params.required(decode::hex_or_decimal)?;
     let newest = params.required(decode::block_tag)?;
     let percentiles = params.optional(percentile_list)?.unwrap_or_default();
@@ -258,6 +266,12 @@ fn header_fees(shared: &Shared, header: &Header, rewards: Vec<u128>) -> Fees {
     }
 }
 
+/// As geth computes it: in floating point, cut off.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as Go does")]
+fn gas_at(gas_used: u64, percentile: f64) -> u64 {
+    (gas_used as f64 * percentile / 100.0) as u64
+}
+
 /// The tip at each percentile of the block's gas, tips in rising order.
 fn rewards(mut paid: Vec<(u128, u64)>, gas_used: u64, percentiles: &[f64]) -> Vec<u128> {
     paid.sort_by_key(|(tip, _)| *tip);
@@ -265,8 +279,7 @@ fn rewards(mut paid: Vec<(u128, u64)>, gas_used: u64, percentiles: &[f64]) -> Ve
     let Some(mut current) = rest.next() else { return vec![0; percentiles.len()] };
     let mut sum = current.1;
     let reward = |percentile: &f64| {
-        // As geth computes it: in floating point, cut off.
-        let threshold = (gas_used as f64 * percentile / 100.0) as u64;
+        let threshold = gas_at(gas_used, *percentile);
         while sum < threshold {
             let Some(next) = rest.next() else { break };
             current = next;
@@ -286,11 +299,11 @@ fn write_history(object: &mut Object<'_>, oldest: u64, history: &[Fees], with_re
     }
     let last = history.last();
     let base_fees = history.iter().map(|fees| fees.base_fee).chain(last.map(|fees| fees.next_base_fee));
-    json::array(object.key("baseFeePerGas"), base_fees, |out, fee| json::quantity(out, fee));
+    json::array(object.key("baseFeePerGas"), base_fees, json::quantity);
     json::array(object.key("gasUsedRatio"), history, |out, fees| write_ratio(out, fees.gas_used_ratio));
     let blob_fees =
         history.iter().map(|fees| fees.blob_base_fee).chain(last.map(|fees| fees.next_blob_base_fee));
-    json::array(object.key("baseFeePerBlobGas"), blob_fees, |out, fee| json::quantity(out, fee));
+    json::array(object.key("baseFeePerBlobGas"), blob_fees, json::quantity);
     json::array(object.key("blobGasUsedRatio"), history, |out, fees| {
         write_ratio(out, fees.blob_gas_used_ratio);
     });
@@ -311,14 +324,18 @@ mod tests {
 
     #[test]
     fn percentiles_are_checked_in_geths_words() {
-        let message = |percentiles: &[f64]| check_percentiles(percentiles).err().map(|error| error.to_string());
+        let message =
+            |percentiles: &[f64]| check_percentiles(percentiles).err().map(|error| error.to_string());
         assert_eq!(message(&[0.0, 50.5, 100.0]), None);
         assert_eq!(message(&[101.0]).as_deref(), Some("invalid reward percentile: 101.000000"));
         assert_eq!(
             message(&[50.0, 25.0]).as_deref(),
             Some("invalid reward percentile: #0:50.000000 >= #1:25.000000")
         );
-        assert_eq!(message(&[1.0; 101]).as_deref(), Some("invalid reward percentile: over the query limit 100"));
+        assert_eq!(
+            message(&[1.0; 101]).as_deref(),
+            Some("invalid reward percentile: over the query limit 100")
+        );
     }
 
     #[test]

@@ -17,7 +17,11 @@ use quintet_types::{BlockRef, RecoveredBlock};
 use std::sync::Arc;
 
 /// `eth_newFilter`.
-pub(super) fn new_filter(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn new_filter(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     let filter = params.required(LogFilter::decode)?;
     params.end()?;
     filter.check()?;
@@ -25,7 +29,11 @@ pub(super) fn new_filter(context: &mut Context<'_>, mut params: Params<'_>, out:
 }
 
 /// `eth_newBlockFilter`.
-pub(super) fn new_block_filter(context: &mut Context<'_>, params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn new_block_filter(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     params.end()?;
     install(context, Filter::Blocks(context.view.head()), out)
 }
@@ -33,7 +41,7 @@ pub(super) fn new_block_filter(context: &mut Context<'_>, params: Params<'_>, ou
 /// `eth_newPendingTransactionFilter`.
 pub(super) fn new_pending_filter(
     context: &mut Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     let full = params.optional(decode::boolean)?.unwrap_or_default();
@@ -49,7 +57,11 @@ fn install(context: &Context<'_>, filter: Filter, out: &mut Output) -> Result<()
 }
 
 /// `eth_uninstallFilter`.
-pub(super) fn uninstall(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn uninstall(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     let id = params.required(decode::string)?;
     params.end()?;
     json::boolean(&mut out.json, context.shared.filters.uninstall(&id));
@@ -57,7 +69,11 @@ pub(super) fn uninstall(context: &mut Context<'_>, mut params: Params<'_>, out: 
 }
 
 /// `eth_getFilterLogs`: everything that the filter's range holds.
-pub(super) fn filter_logs(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn filter_logs(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     let id = params.required(decode::string)?;
     params.end()?;
     let Filter::Logs(filter, _) = context.shared.filters.get(&id)? else {
@@ -88,7 +104,8 @@ pub(super) fn changes<'a>(
                 write_hashes(out, &hashes);
             }
             Filter::Logs(filter, seen) => {
-                let (head, json) = shared.reads.retry(|view| changed_logs(&shared.reads, view, &filter, seen))?;
+                let (head, json) =
+                    shared.reads.retry(|view| changed_logs(&shared.reads, view, &filter, seen))?;
                 shared.filters.update(&id, Filter::Logs(filter, head));
                 out.json.extend_from_slice(&json);
             }

@@ -48,11 +48,13 @@ struct Fields<'a> {
 impl LogFilter {
     /// Decodes a filter, failing in geth's words.
     pub(crate) fn decode(raw: &str) -> Result<Self, String> {
-        let fields: Fields<'_> = serde_json::from_str(raw)
-            .map_err(|_| decode::cannot_unmarshal("value", "filters.input"))?;
+        let fields: Fields<'_> =
+            serde_json::from_str(raw).map_err(|_| decode::cannot_unmarshal("value", "filters.input"))?;
         let block_hash = fields.block_hash.map(|hash| decode::hash(hash.get())).transpose()?;
         if block_hash.is_some() && (fields.from_block.is_some() || fields.to_block.is_some()) {
-            return Err("cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other".to_owned());
+            return Err(
+                "cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other".to_owned()
+            );
         }
         let tag = |raw: Option<&RawValue>| raw.map(|raw| decode::block_tag(raw.get())).transpose();
         Ok(Self {
@@ -108,7 +110,8 @@ fn bloom_hash(bytes: &[u8]) -> BloomHash {
 fn addresses(raw: &str) -> Result<Vec<(Address, BloomHash)>, String> {
     let one = |raw: &str| {
         let text = decode::text(raw).ok_or_else(|| "non-string address at index 0".to_owned())?;
-        let address = decode::address(&format!("\"{text}\"")).map_err(|error| format!("invalid address: {error}"))?;
+        let address =
+            decode::address(&format!("\"{text}\"")).map_err(|error| format!("invalid address: {error}"))?;
         Ok((address, bloom_hash(address.as_slice())))
     };
     match raw.as_bytes().first() {
@@ -141,7 +144,7 @@ fn topics(raw: &str) -> Result<Vec<Vec<(B256, BloomHash)>>, String> {
 }
 
 /// `eth_getLogs`.
-pub(super) fn logs(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn logs(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
     let filter = params.required(LogFilter::decode)?;
     params.end()?;
     filter.check()?;
@@ -152,7 +155,11 @@ pub(super) fn logs(context: &mut Context<'_>, mut params: Params<'_>, out: &mut 
 }
 
 /// Writes the logs that the chain holds of a filter.
-pub(super) fn query(context: &Context<'_>, filter: &LogFilter, writer: &mut LogWriter<'_>) -> Result<(), Stop> {
+pub(super) fn query(
+    context: &Context<'_>,
+    filter: &LogFilter,
+    writer: &mut LogWriter<'_>,
+) -> Result<(), Stop> {
     let reads = &*context.shared.reads;
     if let Some(hash) = filter.block_hash {
         let Some(block) = context.block(&hash)? else { return Err(RpcError::server("unknown block").into()) };
@@ -326,7 +333,11 @@ mod tests {
                 let bloom = Bloom::from_iter([&log(&[1, 2])]);
                 assert!(filter.may_be_in(&bloom), "{text}");
             }
-            assert_eq!(filter.may_be_in(&Bloom::ZERO), !text.contains("0x") || text.contains(",null]"), "{text}");
+            assert_eq!(
+                filter.may_be_in(&Bloom::ZERO),
+                !text.contains("0x") || text.contains(",null]"),
+                "{text}"
+            );
         }
     }
 

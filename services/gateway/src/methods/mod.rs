@@ -26,7 +26,7 @@ use serde_json::value::RawValue;
 use std::collections::{BTreeSet, HashMap};
 
 /// A method that reads the view and the store.
-pub(crate) type ReadFn = fn(&mut Context<'_>, Params<'_>, &mut Output) -> Result<(), Stop>;
+pub(crate) type ReadFn = fn(&mut Context<'_>, &mut Params<'_>, &mut Output) -> Result<(), Stop>;
 /// A method that asks another service.
 pub(crate) type RemoteFn =
     for<'a> fn(&'a Shared, Params<'a>, &'a mut Output) -> BoxFuture<'a, Result<(), RpcError>>;
@@ -70,7 +70,6 @@ const METHODS: &[(&str, Handler)] = &[
     ("eth_coinbase", Remote(network::coinbase)),
     ("eth_mining", Remote(network::mining)),
     ("eth_hashrate", Remote(network::hashrate)),
-    ("eth_protocolVersion", Read(network::protocol_version)),
     // Fees.
     ("eth_gasPrice", Read(fees::gas_price)),
     ("eth_maxPriorityFeePerGas", Read(fees::max_priority_fee)),
@@ -141,7 +140,8 @@ const METHODS: &[(&str, Handler)] = &[
 impl Methods {
     /// The methods of these modules, with their metrics.
     pub(crate) fn new(modules: BTreeSet<String>) -> Self {
-        let is_offered = |name: &str| name.split_once('_').is_some_and(|(module, _)| modules.contains(module));
+        let is_offered =
+            |name: &str| name.split_once('_').is_some_and(|(module, _)| modules.contains(module));
         let offered = METHODS.iter().filter(|(name, _)| is_offered(name));
         let by_name = offered.map(|(name, handler)| {
             let method = Method {

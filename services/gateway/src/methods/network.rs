@@ -12,10 +12,14 @@ use futures::future::BoxFuture;
 use quintet_service::grpc::ErrorKind;
 
 /// What the node calls itself, in the form of other clients.
-const CLIENT_VERSION: &str =
-    concat!("Quintet/v", env!("CARGO_PKG_VERSION"), "/", "linux-amd64", "/rustc", env!("CARGO_PKG_RUST_VERSION"));
-/// The newest version of the `eth` protocol.
-const PROTOCOL_VERSION: u64 = 68;
+const CLIENT_VERSION: &str = concat!(
+    "Quintet/v",
+    env!("CARGO_PKG_VERSION"),
+    "/",
+    "linux-amd64",
+    "/rustc",
+    env!("CARGO_PKG_RUST_VERSION")
+);
 
 /// A failed call to another service, as a caller may see it.
 fn unavailable(error: quintet_service::grpc::RpcError) -> RpcError {
@@ -27,35 +31,32 @@ fn unavailable(error: quintet_service::grpc::RpcError) -> RpcError {
 }
 
 /// `eth_chainId`.
-pub(super) fn chain_id(context: &mut Context<'_>, params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn chain_id(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
     params.end()?;
     json::quantity(&mut out.json, context.shared.spec.chain_id());
     Ok(())
 }
 
-/// `eth_protocolVersion`.
-pub(super) fn protocol_version(_: &mut Context<'_>, params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
-    params.end()?;
-    json::quantity(&mut out.json, PROTOCOL_VERSION);
-    Ok(())
-}
-
 /// `net_version`: the network's id, in decimal.
-pub(super) fn net_version(context: &mut Context<'_>, params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn net_version(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     params.end()?;
     json::string(&mut out.json, &context.shared.network_id.to_string());
     Ok(())
 }
 
 /// `web3_clientVersion`.
-pub(super) fn client_version(_: &mut Context<'_>, params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn client_version(_: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
     params.end()?;
     json::string(&mut out.json, CLIENT_VERSION);
     Ok(())
 }
 
 /// `web3_sha3`: Keccak-256.
-pub(super) fn sha3(_: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn sha3(_: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
     let input = params.required(decode::bytes)?;
     params.end()?;
     json::data(&mut out.json, keccak256(&input).as_slice());

@@ -9,7 +9,8 @@ use crate::params::Params;
 use alloy_primitives::{Address, Bytes, KECCAK256_EMPTY, U256};
 use quintet_store::{Store, StoreError};
 use quintet_trie::{
-    AccountProof, Layer, Nibbles, NodeReader, Overlay, Owner, TrieChanges, TrieError, node_key, prove, update_with,
+    AccountProof, Layer, Nibbles, NodeReader, Overlay, Owner, TrieChanges, TrieError, node_key, prove,
+    update_with,
 };
 use quintet_types::{Account, BlockRef, StateError};
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ struct AskedSlot {
 }
 
 /// `eth_getProof`.
-pub(super) fn proof(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn proof(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
     let address = params.required(decode::address)?;
     let keys = params.required(|raw| decode::list(raw, "[]string", decode::string))?;
     let block = params.optional(decode::block_id)?;
@@ -52,7 +53,12 @@ fn asked_slot(key: &str) -> Result<AskedSlot, RpcError> {
 }
 
 /// Proves at `block`. The trie in the store may be flushed meanwhile: then it is begun again.
-fn prove_at(store: &dyn Store, block: BlockRef, address: Address, slots: &[U256]) -> Result<AccountProof, RpcError> {
+fn prove_at(
+    store: &dyn Store,
+    block: BlockRef,
+    address: Address,
+    slots: &[U256],
+) -> Result<AccountProof, RpcError> {
     for _ in 0..4 {
         let Some(base) = store.trie_block()? else { return Err(RpcError::server("missing trie node")) };
         let proof = prove_from(store, base, block, address, slots);

@@ -17,7 +17,11 @@ use std::collections::BTreeMap;
 const MOST_SLOTS: usize = 1024;
 
 /// `eth_getBalance`.
-pub(super) fn balance(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn balance(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     let address = params.required(decode::address)?;
     let block = params.optional(decode::block_id)?;
     params.end()?;
@@ -29,7 +33,7 @@ pub(super) fn balance(context: &mut Context<'_>, mut params: Params<'_>, out: &m
 }
 
 /// `eth_getCode`.
-pub(super) fn code(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn code(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
     let address = params.required(decode::address)?;
     let block = params.optional(decode::block_id)?;
     params.end()?;
@@ -45,11 +49,17 @@ pub(super) fn code(context: &mut Context<'_>, mut params: Params<'_>, out: &mut 
 }
 
 /// `eth_getStorageAt`.
-pub(super) fn storage(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn storage(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     let address = params.required(decode::address)?;
-    let slot = params.required(|raw| decode::text(raw).map(|text| decode::storage_key(&text)).ok_or_else(|| {
-        decode::cannot_unmarshal("non-string", "string")
-    }))?;
+    let slot = params.required(|raw| {
+        decode::text(raw)
+            .map(|text| decode::storage_key(&text))
+            .ok_or_else(|| decode::cannot_unmarshal("non-string", "string"))
+    })?;
     let slot = slot.map_err(RpcError::InvalidParams)?;
     let block = params.optional(decode::block_id)?;
     params.end()?;
@@ -70,7 +80,7 @@ fn read_slot(state: &dyn StateReader, address: &Address, slot: &U256) -> Result<
 /// `eth_getStorageValues`: several slots of several accounts.
 pub(super) fn storage_values(
     context: &mut Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
     let asked = params.required(slots_by_account)?;
@@ -104,9 +114,8 @@ fn slots_by_account(raw: &str) -> Result<BTreeMap<Address, Vec<U256>>, String> {
     map.into_iter()
         .map(|(address, slots)| {
             let address = decode::address(&format!("\"{address}\""))?;
-            let slots = decode::list(slots.get(), "[]common.Hash", |slot| {
-                decode::hash(slot).map(Into::into)
-            })?;
+            let slots =
+                decode::list(slots.get(), "[]common.Hash", |slot| decode::hash(slot).map(Into::into))?;
             Ok((address, slots))
         })
         .collect()

@@ -125,10 +125,10 @@ fn in_block(block: Arc<RecoveredBlock>, index: u64) -> Option<Mined> {
 /// `eth_getTransactionByBlockHashAndIndex`.
 pub(super) fn by_block_hash(
     context: &mut Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
-    match at_hash(context, &mut params)? {
+    match at_hash(context, params)? {
         Some(mined) => write_mined(out, &mined, Some(mined.block.hash)),
         None => json::null(&mut out.json),
     }
@@ -138,10 +138,10 @@ pub(super) fn by_block_hash(
 /// `eth_getTransactionByBlockNumberAndIndex`.
 pub(super) fn by_block_number(
     context: &mut Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
-    match at_number(context, &mut params)? {
+    match at_number(context, params)? {
         Some((mined, sealed)) => write_mined(out, &mined, sealed.then_some(mined.block.hash)),
         None => json::null(&mut out.json),
     }
@@ -151,25 +151,29 @@ pub(super) fn by_block_number(
 /// `eth_getRawTransactionByBlockHashAndIndex`.
 pub(super) fn raw_by_block_hash(
     context: &mut Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
-    write_raw(out, at_hash(context, &mut params)?.as_ref());
+    write_raw(out, at_hash(context, params)?.as_ref());
     Ok(())
 }
 
 /// `eth_getRawTransactionByBlockNumberAndIndex`.
 pub(super) fn raw_by_block_number(
     context: &mut Context<'_>,
-    mut params: Params<'_>,
+    params: &mut Params<'_>,
     out: &mut Output,
 ) -> Result<(), Stop> {
-    write_raw(out, at_number(context, &mut params)?.map(|(mined, _)| mined).as_ref());
+    write_raw(out, at_number(context, params)?.map(|(mined, _)| mined).as_ref());
     Ok(())
 }
 
 /// `eth_getTransactionReceipt`.
-pub(super) fn receipt(context: &mut Context<'_>, mut params: Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn receipt(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     let hash = params.required(decode::hash)?;
     params.end()?;
     if let Some(mined) = mined(context.shared, &context.view, &hash)?
@@ -242,7 +246,10 @@ fn rlp_words(error: &alloy_eips::eip2718::Eip2718Error) -> String {
 }
 
 /// geth's guard against typing errors in fees: `--rpc.txfeecap`.
-pub(super) fn check_fee<T: alloy_consensus::Transaction>(shared: &Shared, transaction: &T) -> Result<(), RpcError> {
+pub(super) fn check_fee<T: alloy_consensus::Transaction>(
+    shared: &Shared,
+    transaction: &T,
+) -> Result<(), RpcError> {
     let cap = shared.limits.tx_fee_cap;
     let fee = U256::from(transaction.max_fee_per_gas()) * U256::from(transaction.gas_limit());
     let ether = f64::from(fee) / 1e18;

@@ -53,15 +53,19 @@ struct Fields<'a> {
 
 /// Decodes `raw`, failing as Go's decoder does.
 pub(super) fn transaction_args(raw: &str) -> Result<TransactionArgs, String> {
-    let fields: Fields<'_> =
-        serde_json::from_str(raw).map_err(|_| decode::cannot_unmarshal(wrong_kind(raw), "ethapi.TransactionArgs"))?;
+    let fields: Fields<'_> = serde_json::from_str(raw)
+        .map_err(|_| decode::cannot_unmarshal(wrong_kind(raw), "ethapi.TransactionArgs"))?;
     Ok(TransactionArgs {
         from: field("from", fields.from, decode::address)?,
         to: field("to", fields.to, decode::address)?,
         gas: field("gas", fields.gas, decode::uint64)?,
         gas_price: field("gasPrice", fields.gas_price, decode::big)?,
         max_fee_per_gas: field("maxFeePerGas", fields.max_fee_per_gas, decode::big)?,
-        max_priority_fee_per_gas: field("maxPriorityFeePerGas", fields.max_priority_fee_per_gas, decode::big)?,
+        max_priority_fee_per_gas: field(
+            "maxPriorityFeePerGas",
+            fields.max_priority_fee_per_gas,
+            decode::big,
+        )?,
         max_fee_per_blob_gas: field("maxFeePerBlobGas", fields.max_fee_per_blob_gas, decode::big)?,
         value: field("value", fields.value, decode::big)?,
         nonce: field("nonce", fields.nonce, decode::uint64)?,
@@ -146,7 +150,9 @@ mod tests {
         );
         assert_eq!(
             transaction_args(r#"{"value":5}"#).err().as_deref(),
-            Some("json: cannot unmarshal non-string into Go struct field TransactionArgs.value of type *hexutil.Big")
+            Some(
+                "json: cannot unmarshal non-string into Go struct field TransactionArgs.value of type *hexutil.Big"
+            )
         );
         assert_eq!(
             transaction_args("\"x\"").err().as_deref(),

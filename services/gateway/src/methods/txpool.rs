@@ -98,7 +98,8 @@ fn write_by_sender(
     pool: Vec<PooledTransaction>,
     write: impl Fn(&mut Vec<u8>, &PooledTransaction),
 ) {
-    let (mut pending, mut queued) = (BTreeMap::<Address, ByNonce>::new(), BTreeMap::<Address, ByNonce>::new());
+    let (mut pending, mut queued) =
+        (BTreeMap::<Address, ByNonce>::new(), BTreeMap::<Address, ByNonce>::new());
     for pooled in pool {
         let half = if pooled.pending { &mut pending } else { &mut queued };
         half.entry(pooled.sender).or_default().insert(pooled.transaction.nonce(), pooled);
@@ -114,11 +115,7 @@ fn write_by_sender(
     object.end();
 }
 
-fn write_by_nonce(
-    out: &mut Vec<u8>,
-    by_nonce: &ByNonce,
-    write: impl Fn(&mut Vec<u8>, &PooledTransaction),
-) {
+fn write_by_nonce(out: &mut Vec<u8>, by_nonce: &ByNonce, write: impl Fn(&mut Vec<u8>, &PooledTransaction)) {
     let mut object = Object::new(out);
     for (nonce, pooled) in by_nonce {
         write(object.key(&nonce.to_string()), pooled);

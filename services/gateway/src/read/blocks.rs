@@ -114,7 +114,11 @@ impl Reads {
     }
 
     /// The header of a canonical block, by its number.
-    pub(crate) fn canonical_header(&self, view: &View, number: u64) -> Result<Option<(B256, Arc<Header>)>, RpcError> {
+    pub(crate) fn canonical_header(
+        &self,
+        view: &View,
+        number: u64,
+    ) -> Result<Option<(B256, Arc<Header>)>, RpcError> {
         let Some(block) = self.canonical(view, number)? else { return Ok(None) };
         Ok(self.header(view, &block.hash)?.map(|header| (block.hash, header)))
     }
@@ -131,7 +135,12 @@ impl Reads {
     }
 
     /// The object of any block held. Serialised once: a block never changes.
-    pub(crate) fn block_json(&self, view: &View, hash: &B256, kind: BlockJson) -> Result<Option<Bytes>, RpcError> {
+    pub(crate) fn block_json(
+        &self,
+        view: &View,
+        hash: &B256,
+        kind: BlockJson,
+    ) -> Result<Option<Bytes>, RpcError> {
         if let Some(json) = self.blocks.json.get(&(*hash, kind)) {
             return Ok(Some(json));
         }

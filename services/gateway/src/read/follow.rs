@@ -28,7 +28,8 @@ pub(crate) async fn follow(
     notices: Notices,
     token: CancellationToken,
 ) -> Result<(), std::convert::Infallible> {
-    let mut task = Task { follower: Follower::new(reads.view().head()), reads, notices, step: Batch::default() };
+    let mut task =
+        Task { follower: Follower::new(reads.view().head()), reads, notices, step: Batch::default() };
     token.run_until_cancelled(task.run(&*events)).await;
     Ok(())
 }
@@ -44,7 +45,9 @@ pub(crate) async fn follow_markers(
         loop {
             match chain.head().await {
                 Ok(head) => reads.set_markers(head.safe, head.finalized),
-                Err(error) => tracing::debug!(target: "quintet_gateway", %error, "chain does not tell its head"),
+                Err(error) => {
+                    tracing::debug!(target: "quintet_gateway", %error, "chain does not tell its head")
+                }
             }
             if heads.changed().await.is_err() {
                 return;

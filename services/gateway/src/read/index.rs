@@ -164,7 +164,10 @@ mod tests {
         index.add(10, &diff(1, 100));
         index.add(12, &diff(2, 200));
         let nonce = |block| index.account(&Address::ZERO, block).flatten().map(|account| account.nonce);
-        assert_eq!((nonce(9), nonce(10), nonce(11), nonce(12), nonce(99)), (None, Some(1), Some(1), Some(2), Some(2)));
+        assert_eq!(
+            (nonce(9), nonce(10), nonce(11), nonce(12), nonce(99)),
+            (None, Some(1), Some(1), Some(2), Some(2))
+        );
         assert_eq!(index.slot(&key, 11), Some(U256::from(100)));
         assert_eq!(index.slot(&SlotKey { incarnation: 8, ..key }, 11), None);
         index.remove(12, &diff(2, 200));

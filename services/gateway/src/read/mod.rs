@@ -94,7 +94,10 @@ impl Reads {
     }
 
     /// Runs a read on the current view, and again on a newer one while reorgs overtake it.
-    pub(crate) fn retry<T>(&self, mut read: impl FnMut(&Arc<View>) -> Result<T, RpcError>) -> Result<T, RpcError> {
+    pub(crate) fn retry<T>(
+        &self,
+        mut read: impl FnMut(&Arc<View>) -> Result<T, RpcError>,
+    ) -> Result<T, RpcError> {
         let mut view = self.view();
         for _ in 0..ATTEMPTS {
             match read(&view) {
@@ -122,7 +125,11 @@ impl Reads {
     }
 
     /// The state that the pending block leaves, on the head.
-    pub(crate) fn pending_state(&self, view: &Arc<View>, diff: Arc<StateDiff>) -> Result<StateAt<'_>, RpcError> {
+    pub(crate) fn pending_state(
+        &self,
+        view: &Arc<View>,
+        diff: Arc<StateDiff>,
+    ) -> Result<StateAt<'_>, RpcError> {
         Ok(self.state_at(view, view.head())?.with_pending(diff))
     }
 
@@ -148,9 +155,12 @@ impl Reads {
             BlockTag::Safe => {
                 self.markers.load().safe.map(Some).ok_or_else(|| RpcError::server("safe block not found"))
             }
-            BlockTag::Finalized => {
-                self.markers.load().finalized.map(Some).ok_or_else(|| RpcError::server("finalized block not found"))
-            }
+            BlockTag::Finalized => self
+                .markers
+                .load()
+                .finalized
+                .map(Some)
+                .ok_or_else(|| RpcError::server("finalized block not found")),
         }
     }
 

@@ -77,7 +77,10 @@ fn write_header(object: &mut Object<'_>, header: &Header, hash: Option<B256>, pe
     object.data("mixHash", header.mix_hash.as_slice());
     object.nullable_data("nonce", (!pending).then_some(header.nonce.as_slice()));
     object.quantity("number", header.number);
-    object.optional_data("parentBeaconBlockRoot", header.parent_beacon_block_root.as_ref().map(|root| root.as_slice()));
+    object.optional_data(
+        "parentBeaconBlockRoot",
+        header.parent_beacon_block_root.as_ref().map(|root| root.as_slice()),
+    );
     object.data("parentHash", header.parent_hash.as_slice());
     object.data("receiptsRoot", header.receipts_root.as_slice());
     object.optional_data("requestsHash", header.requests_hash.as_ref().map(|hash| hash.as_slice()));

@@ -9,4 +9,3 @@ pub(crate) use block::{write_block, write_header_object, write_uncle};
 pub(crate) use log::{LogPlace, write_log};
 pub(crate) use receipt::{ReceiptPlace, write_receipt, write_receipts};
 pub(crate) use transaction::{TransactionPlace, write_access_list, write_pending, write_transaction};
-

@@ -75,7 +75,12 @@ pub(crate) fn write_receipt(
     object.end();
 }
 
-fn write_logs(object: &mut Object<'_>, transaction: &Transaction, receipt: &Receipt, place: ReceiptPlace<'_>) {
+fn write_logs(
+    object: &mut Object<'_>,
+    transaction: &Transaction,
+    receipt: &Receipt,
+    place: ReceiptPlace<'_>,
+) {
     let header = place.block.header();
     let mut log_place = LogPlace {
         block_number: header.number,

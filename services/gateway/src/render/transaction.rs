@@ -130,7 +130,9 @@ pub(crate) fn write_access_list(out: &mut Vec<u8>, list: &AccessList) {
     json::array(out, list.iter(), |out, item| {
         let mut object = Object::new(out);
         object.data("address", item.address.as_slice());
-        json::array(object.key("storageKeys"), &item.storage_keys, |out, key| json::data(out, key.as_slice()));
+        json::array(object.key("storageKeys"), &item.storage_keys, |out, key| {
+            json::data(out, key.as_slice())
+        });
         object.end();
     });
 }

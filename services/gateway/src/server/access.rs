@@ -2,8 +2,9 @@
 //! handler that geth uses, and the origins of WebSocket handshakes.
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN,
+    VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, Request};
 use std::net::IpAddr;
@@ -53,11 +54,17 @@ impl Cors {
     /// The headers of a preflight's answer.
     pub(super) fn preflight(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         for name in [ORIGIN, ACCESS_CONTROL_REQUEST_METHOD, ACCESS_CONTROL_REQUEST_HEADERS] {
-            answer.append(VARY, HeaderValue::from_str(&canonical(name.as_str())).unwrap_or(HeaderValue::from_static("*")));
+            answer.append(
+                VARY,
+                HeaderValue::from_str(&canonical(name.as_str())).unwrap_or(HeaderValue::from_static("*")),
+            );
         }
         let Some(allowed) = request.get(ORIGIN).and_then(|origin| self.allowed(origin)) else { return };
         let Some(method) = request.get(ACCESS_CONTROL_REQUEST_METHOD) else { return };
-        if !["GET", "POST", "HEAD", "OPTIONS"].iter().any(|known| method.as_bytes().eq_ignore_ascii_case(known.as_bytes())) {
+        if !["GET", "POST", "HEAD", "OPTIONS"]
+            .iter()
+            .any(|known| method.as_bytes().eq_ignore_ascii_case(known.as_bytes()))
+        {
             return;
         }
         answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
@@ -102,7 +109,8 @@ impl VirtualHosts {
 
     /// Whether a request for this host is answered.
     pub(super) fn allow(&self, headers: &HeaderMap) -> bool {
-        let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty())
+        let Some(host) =
+            headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty())
         else {
             // HTTP/1.0 clients send none.
             return true;

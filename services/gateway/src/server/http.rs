@@ -35,7 +35,8 @@ pub(super) async fn handle(served: &Served, request: Request<Incoming>) -> Respo
         }
         return websocket::upgrade(served, ws, request);
     }
-    let Some(http) = served.http.as_ref().filter(|http| path_matches(&http.prefix, request.uri().path())) else {
+    let Some(http) = served.http.as_ref().filter(|http| path_matches(&http.prefix, request.uri().path()))
+    else {
         return empty(StatusCode::NOT_FOUND);
     };
     if !http.vhosts.allow(request.headers()) {
@@ -113,7 +114,9 @@ async fn read(mut body: Incoming) -> Result<Bytes, Response<Parts>> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { return Err(refusal(StatusCode::BAD_REQUEST, "request body was cut short")) };
+        let Ok(frame) = frame else {
+            return Err(refusal(StatusCode::BAD_REQUEST, "request body was cut short"));
+        };
         let Ok(data) = frame.into_data() else { continue };
         if first.is_empty() && rest.is_empty() {
             first = data;

@@ -71,8 +71,10 @@ impl Subscriptions {
         let Kind::Call { id, method } = request.kind() else {
             return dispatcher.answer(body, None).await.json;
         };
-        let is_offered =
-            dispatcher.methods.get(&method).is_some_and(|method| matches!(method.handler, Handler::Subscription));
+        let is_offered = dispatcher
+            .methods
+            .get(&method)
+            .is_some_and(|method| matches!(method.handler, Handler::Subscription));
         if !is_offered {
             let out = dispatcher.answer(body, None).await;
             return match out.spliced {

@@ -12,9 +12,7 @@ use crate::notice::Notice;
 use bytes::Bytes;
 use futures::stream::SplitStream;
 use futures::{Sink, SinkExt, StreamExt};
-use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
@@ -58,13 +56,17 @@ pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
 /// Answers the handshake, and serves the connection once it is done.
 pub(super) fn upgrade(served: &Served, ws: &WsService, mut request: Request<Incoming>) -> Response<Parts> {
     let headers = request.headers();
-    let Some(key) = headers.get(SEC_WEBSOCKET_KEY).filter(|_| {
-        headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13")
-    }) else {
+    let Some(key) = headers
+        .get(SEC_WEBSOCKET_KEY)
+        .filter(|_| headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13"))
+    else {
         return refusal(StatusCode::BAD_REQUEST, "websocket: not a handshake of version 13");
     };
     if !ws.origins.allow(headers) {
-        return refusal(StatusCode::FORBIDDEN, "websocket: request origin not allowed by Upgrader.CheckOrigin");
+        return refusal(
+            StatusCode::FORBIDDEN,
+            "websocket: request origin not allowed by Upgrader.CheckOrigin",
+        );
     }
     let accept = derive_accept_key(key.as_bytes());
     let Ok(accept) = HeaderValue::from_str(&accept) else {
@@ -88,9 +90,8 @@ pub(super) fn upgrade(served: &Served, ws: &WsService, mut request: Request<Inco
 }
 
 async fn serve(upgraded: Upgraded, dispatcher: Dispatcher, token: CancellationToken) {
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(MOST_MESSAGE))
-        .max_frame_size(Some(MOST_MESSAGE));
+    let config =
+        WebSocketConfig::default().max_message_size(Some(MOST_MESSAGE)).max_frame_size(Some(MOST_MESSAGE));
     let socket = Socket::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
     let (sink, stream) = socket.split();
     let (outgoing, queue) = mpsc::channel(OUTGOING);

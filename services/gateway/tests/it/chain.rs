@@ -66,8 +66,7 @@ impl Node {
         let spec = ChainSpec::dev(&funded, GAS_LIMIT, 0).expect("the development chain");
         let store = quintet_store::open_temporary().expect("a store");
         quintet_chain::genesis::init(store.as_ref(), &spec).expect("genesis");
-        Self::start(Arc::new(spec), store, flags)
-            .await
+        Self::start(Arc::new(spec), store, flags).await
     }
 
     /// A gateway on a chain that is there.
@@ -126,7 +125,11 @@ impl Node {
 
     /// Makes a block of what is pending, on `parent` (the head if `None`), and waits until the gateway shows it
     /// if it became the head.
-    pub(crate) async fn mine_on(&self, parent: Option<&quintet_types::Header>, extra: &'static [u8]) -> BlockRef {
+    pub(crate) async fn mine_on(
+        &self,
+        parent: Option<&quintet_types::Header>,
+        extra: &'static [u8],
+    ) -> BlockRef {
         let head = self.chain.head().await.expect("a head").header;
         let parent = parent.unwrap_or(&head);
         let request = BuildRequest {
@@ -155,7 +158,8 @@ impl Node {
     /// Makes an earlier block the head.
     pub(crate) async fn rewind(&self, number: u64) -> BlockRef {
         let core = Arc::clone(&self.core);
-        let head = tokio::task::spawn_blocking(move || core.rewind(number)).await.expect("ran").expect("rewound");
+        let head =
+            tokio::task::spawn_blocking(move || core.rewind(number)).await.expect("ran").expect("rewound");
         self.wait_for(head).await;
         head
     }

@@ -1,6 +1,5 @@
 //! The gateway over real sockets, on real chains.
 
 mod chain;
-mod conformance;
 mod protocol;
 mod reads;

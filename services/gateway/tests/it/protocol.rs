@@ -35,22 +35,49 @@ async fn envelopes_are_geths() {
     };
     for (body, expected) in [
         (BLOCK_NUMBER, r#"{"jsonrpc":"2.0","id":1,"result":"0x0"}"#.to_owned()),
-        (r#"{"jsonrpc":"2.0","id":"a","method":"net_version","params":[]}"#, r#"{"jsonrpc":"2.0","id":"a","result":"1337"}"#.to_owned()),
-        (r#"{"jsonrpc":"2.0","id":null,"method":"eth_chainId","params":null}"#, r#"{"jsonrpc":"2.0","id":null,"result":"0x539"}"#.to_owned()),
+        (
+            r#"{"jsonrpc":"2.0","id":"a","method":"net_version","params":[]}"#,
+            r#"{"jsonrpc":"2.0","id":"a","result":"1337"}"#.to_owned(),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":null,"method":"eth_chainId","params":null}"#,
+            r#"{"jsonrpc":"2.0","id":null,"result":"0x539"}"#.to_owned(),
+        ),
         (r#"{"jsonrpc":"2.0","method":"eth_chainId"}"#, String::new()),
         ("'f", error("null", -32700, "parse error")),
         ("1", error("null", -32600, "invalid request")),
         (r#"{"jsonrpc":"2.1","id":7,"method":"eth_chainId"}"#, error("7", -32600, "invalid request")),
         ("[]", error("null", -32600, "empty batch")),
-        (r#"{"jsonrpc":"2.0","id":2,"method":"eth_nope","params":[1]}"#, error("2", -32601, "the method eth_nope does not exist/is not available")),
-        (r#"{"jsonrpc":"2.0","id":2,"method":"debug_traceCall","params":[1]}"#, error("2", -32601, "the method debug_traceCall does not exist/is not available")),
-        (r#"{"jsonrpc":"2.0","id":2,"method":"eth_getBalance","params":[]}"#, error("2", -32602, "missing value for required argument 0")),
-        (r#"{"jsonrpc":"2.0","id":2,"method":"eth_chainId","params":[1]}"#, error("2", -32602, "too many arguments, want at most 0")),
-        (r#"{"jsonrpc":"2.0","id":2,"method":"eth_chainId","params":{}}"#, error("2", -32602, "non-array args")),
-        (r#"{"jsonrpc":"2.0","id":2,"method":"eth_subscribe","params":["newHeads"]}"#, error("2", -32601, "notifications not supported")),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"eth_nope","params":[1]}"#,
+            error("2", -32601, "the method eth_nope does not exist/is not available"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"debug_traceCall","params":[1]}"#,
+            error("2", -32601, "the method debug_traceCall does not exist/is not available"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"eth_getBalance","params":[]}"#,
+            error("2", -32602, "missing value for required argument 0"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"eth_chainId","params":[1]}"#,
+            error("2", -32602, "too many arguments, want at most 0"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"eth_chainId","params":{}}"#,
+            error("2", -32602, "non-array args"),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":2,"method":"eth_subscribe","params":["newHeads"]}"#,
+            error("2", -32601, "notifications not supported"),
+        ),
         (
             r#"[{"jsonrpc":"2.0","id":1,"method":"eth_chainId"},{"jsonrpc":"2.0","method":"eth_chainId"},{"id":3}]"#,
-            format!(r#"[{{"jsonrpc":"2.0","id":1,"result":"0x539"}},{}]"#, error("3", -32600, "invalid request")),
+            format!(
+                r#"[{{"jsonrpc":"2.0","id":1,"result":"0x539"}},{}]"#,
+                error("3", -32600, "invalid request")
+            ),
         ),
         (r#"[{"jsonrpc":"2.0","method":"eth_chainId"}]"#, String::new()),
     ] {
@@ -65,7 +92,8 @@ async fn batches_are_limited() {
     let call = r#"{"jsonrpc":"2.0","id":5,"method":"eth_chainId"}"#;
     let text = post(&node, &format!("[{call},{call},{call},{call}]")).await;
     assert_eq!(text, r#"[{"jsonrpc":"2.0","id":5,"error":{"code":-32600,"message":"batch too large"}}]"#);
-    let answers: Vec<Value> = serde_json::from_str(&post(&node, &format!("[{call},{call},{call}]")).await).expect("JSON");
+    let answers: Vec<Value> =
+        serde_json::from_str(&post(&node, &format!("[{call},{call},{call}]")).await).expect("JSON");
     assert_eq!(answers[1]["result"], "0x539");
     assert_eq!(answers[2]["error"], json!({"code": -32003, "message": "response too large"}));
 }
@@ -88,9 +116,15 @@ async fn http_is_checked_before_json() {
     let evil = "POST / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let answer = raw(&node, evil).await;
     assert!(answer.starts_with("HTTP/1.1 403") && answer.ends_with("invalid host specified\n"), "{answer}");
-    let large = format!("POST / HTTP/1.1\r\nHost: localhost\r\n{json}\r\nConnection: close\r\nContent-Length: 5242881\r\n\r\n");
+    let large = format!(
+        "POST / HTTP/1.1\r\nHost: localhost\r\n{json}\r\nConnection: close\r\nContent-Length: 5242881\r\n\r\n"
+    );
     let answer = raw(&node, &large).await;
-    assert!(answer.starts_with("HTTP/1.1 413") && answer.ends_with("content length too large (5242881>5242880)\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 413")
+            && answer.ends_with("content length too large (5242881>5242880)\n"),
+        "{answer}"
+    );
     let preflight = "OPTIONS / HTTP/1.1\r\nOrigin: https://wallet.example\r\nAccess-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type";
     let answer = raw(&node, &request(preflight, "")).await.to_lowercase();
     assert!(answer.contains("access-control-allow-origin: https://wallet.example"), "{answer}");
@@ -134,7 +168,10 @@ async fn a_websocket_tells_of_blocks_logs_and_transactions() {
     let hashes = ws.subscribe(json!(["newPendingTransactions"])).await.expect("subscribed");
     let whole = ws.subscribe(json!(["newPendingTransactions", true])).await.expect("subscribed");
     let wrong = ws.call("eth_subscribe", json!(["nothing"])).await.expect_err("refused").rpc();
-    assert_eq!((wrong.code, wrong.message.as_str()), (-32601, "no \"nothing\" subscription in eth namespace"));
+    assert_eq!(
+        (wrong.code, wrong.message.as_str()),
+        (-32601, "no \"nothing\" subscription in eth namespace")
+    );
 
     let accounts = ws.call("eth_accounts", json!([])).await.expect("accounts");
     let transfer = json!([{ "from": accounts[0], "to": accounts[1], "value": "0x1" }]);

@@ -2,7 +2,7 @@
 //! compared by their codes.
 
 use crate::compare::{Difference, differences};
-use crate::exceptions::BESU;
+use crate::exceptions::{BESU, BESU_LATEST, Exception};
 use crate::node::Node;
 use crate::report::Report;
 use quintet_chainspec::ChainSpec;
@@ -13,24 +13,42 @@ use std::fs;
 use std::path::Path;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn besu() {
+async fn besu_on_a_chain_from_frontier_to_cancun() {
     let Some(root) = archive("11") else { return };
-    let chain = import(&root.join("chain-data/hive"));
-    let node = Node::start(&chain).await;
-    let mut report = Report::new("Besu", BESU);
-    let folder = root.join("jsonrpc/eth");
-    // Simulation and configuration have chains of their own.
-    let files: Vec<_> =
-        files(&folder, "json").into_iter().filter(|file| file.parent() == Some(&*folder)).collect();
-    assert_eq!(files.len(), FILES);
+    let chain = frontier_to_cancun(&root.join("chain-data/hive"));
+    run("Besu, Frontier to Cancun", &root, &["eth", "debug", "testing_buildBlockV1"], &chain, BESU).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn besu_on_a_chain_from_prague_to_osaka() {
+    let Some(root) = archive("11") else { return };
+    let data = root.join("jsonrpc/debug-geth/chain-data");
+    let genesis = fs::read_to_string(data.join("genesis.json")).unwrap();
+    let chain = Chain::import(&genesis, &fs::read(data.join("blocks.bin")).unwrap()).unwrap();
+    run("Besu, Prague to Osaka", &root, &["eth_latest", "debug-geth"], &chain, BESU_LATEST).await;
+}
+
+async fn run(
+    suite: &'static str,
+    root: &Path,
+    folders: &[&str],
+    chain: &Chain,
+    exceptions: &'static [Exception],
+) {
+    let node = Node::start(chain).await;
+    let mut report = Report::new(suite, exceptions);
+    let files = folders.iter().flat_map(|folder| files(&root.join("jsonrpc").join(folder), "json"));
+    let files: Vec<_> = files.filter(|file| !file.to_string_lossy().contains("chain-data")).collect();
+    assert!(!files.is_empty());
     for file in &files {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         match read(file) {
-            Ok(test) => {
-                let (request, expected) = (&test["request"], &test["response"]);
-                let got = node.send(request).await;
-                let method = request["method"].as_str().unwrap_or("(batch)");
-                report.answered(method, &name, &got, || compare(method, expected, &got));
+            Ok(mut test) => {
+                prefix_addresses(&mut test["request"]);
+                let got = node.send(&test["request"]).await;
+                let method = test["request"]["method"].as_str().unwrap_or(BATCH);
+                report.answered(method, &name, &got, || compare(method, &test["response"], &got));
+                report.file_done();
             }
             Err(why) => report.unreadable(&name, &why),
         }
@@ -39,7 +57,8 @@ async fn besu() {
     report.finish(files.len());
 }
 
-const FILES: usize = 108;
+/// What a batch is counted as.
+const BATCH: &str = "(batch)";
 
 fn read(file: &Path) -> Result<Value, String> {
     let text = fs::read(file).map_err(|error| error.to_string())?;
@@ -48,7 +67,7 @@ fn read(file: &Path) -> Result<Value, String> {
 
 /// Frontier up to block 32, Shanghai in block 33, Cancun in block 34. Besu takes the forks that its genesis
 /// leaves out for active at London's block.
-fn import(folder: &Path) -> Chain {
+fn frontier_to_cancun(folder: &Path) -> Chain {
     let mut genesis = read(&folder.join("testGenesis.json")).unwrap();
     let config = genesis["config"].as_object_mut().unwrap();
     let blocks = [
@@ -71,6 +90,27 @@ fn import(folder: &Path) -> Chain {
     config.insert("terminalTotalDifficulty".to_owned(), total.into());
     let spec = ChainSpec::from_json(&genesis.to_string()).unwrap();
     Chain::import_blocks(spec, blocks, |header| header.beneficiary).unwrap()
+}
+
+/// Besu takes addresses without `0x`, geth does not.
+fn prefix_addresses(request: &mut Value) {
+    match request {
+        Value::String(text) => {
+            if text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                text.insert_str(0, "0x");
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(prefix_addresses),
+        Value::Object(fields) => {
+            for (key, mut value) in std::mem::take(fields) {
+                prefix_addresses(&mut value);
+                let mut key = Value::String(key);
+                prefix_addresses(&mut key);
+                fields.insert(key.as_str().unwrap_or_default().to_owned(), value);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 fn compare(method: &str, expected: &Value, got: &Value) -> Vec<Difference> {

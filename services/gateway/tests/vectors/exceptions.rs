@@ -31,11 +31,30 @@ impl Exception {
     }
 }
 
+/// Fields that this node shows and the newest geth no longer does.
+const TOTAL_DIFFICULTY: &str = "networks of proof of work choose their chain by it: shown as geth did up to 1.14";
+
 /// The chain of all forks.
-pub(crate) const OSAKA: &[Exception] = &[];
+pub(crate) const OSAKA: &[Exception] = &[
+    Exception {
+        method: "eth_getBlockByHash",
+        file: "",
+        place: "result.totalDifficulty",
+        reason: TOTAL_DIFFICULTY,
+    },
+    Exception {
+        method: "eth_getBlockByNumber",
+        file: "",
+        place: "result.totalDifficulty",
+        reason: TOTAL_DIFFICULTY,
+    },
+];
 
 /// The older, short chain of proof of work.
 pub(crate) const PREMERGE: &[Exception] = &[];
 
-/// Besu's.
+/// Besu's, on its chain from Frontier to Cancun.
 pub(crate) const BESU: &[Exception] = &[];
+
+/// Besu's, on its chain from Prague to Osaka.
+pub(crate) const BESU_LATEST: &[Exception] = &[];

@@ -1,6 +1,6 @@
 //! The tests of ethereum/execution-apis: `.io` files of one request and its response by geth.
 
-use crate::compare::{Difference, differences};
+use crate::compare::differences;
 use crate::exceptions::{Exception, OSAKA, PREMERGE};
 use crate::node::Node;
 use crate::report::Report;
@@ -32,33 +32,35 @@ async fn run(suite: &'static str, folder: &str, exceptions: &'static [Exception]
     files.sort_by_key(|file| file.to_string_lossy().contains("sendRaw"));
     for file in &files {
         let name = file.strip_prefix(&root).unwrap().display().to_string();
-        match exchange(file) {
-            Ok((request, expected)) => {
-                let got = node.send(&request).await;
-                let method = request["method"].as_str().unwrap_or_default();
-                report.answered(method, &name, &got, || compare(&expected, &got));
+        let exchanges = match exchanges(file) {
+            Ok(exchanges) => exchanges,
+            Err(why) => {
+                report.unreadable(&name, &why);
+                continue;
             }
-            Err(why) => report.unreadable(&name, &why),
+        };
+        for (request, expected) in exchanges {
+            let got = node.send(&request).await;
+            let method = request["method"].as_str().unwrap_or_default();
+            // The whole response must be the same, errors with their messages and data: they are geth's.
+            report.answered(method, &name, &got, || differences(&expected, &got));
         }
+        report.file_done();
     }
     node.stop().await;
     report.finish(files.len());
 }
 
-/// A file's request and response.
-fn exchange(file: &Path) -> Result<(Value, Value), String> {
+/// A file's requests, each with its response.
+fn exchanges(file: &Path) -> Result<Vec<(Value, Value)>, String> {
     let text = fs::read_to_string(file).map_err(|error| error.to_string())?;
-    let line = |mark: &str| {
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix(mark));
-        match (lines.next(), lines.next()) {
-            (Some(line), None) => serde_json::from_str(line).map_err(|error| error.to_string()),
-            _ => Err(format!("not exactly one line begins with {mark:?}")),
-        }
+    let values = |mark: &str| -> Result<Vec<Value>, String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(mark));
+        lines.map(|line| serde_json::from_str(line).map_err(|error| error.to_string())).collect()
     };
-    Ok((line(">> ")?, line("<< ")?))
-}
-
-/// The whole response must be the same, errors by their codes, messages and data too: they are geth's.
-fn compare(expected: &Value, got: &Value) -> Vec<Difference> {
-    differences(expected, got)
+    let (requests, responses) = (values(">> ")?, values("<< ")?);
+    if requests.is_empty() || requests.len() != responses.len() {
+        return Err(format!("{} requests, {} responses", requests.len(), responses.len()));
+    }
+    Ok(requests.into_iter().zip(responses).collect())
 }
