@@ -28,7 +28,14 @@ pub(crate) struct Report {
 impl Report {
     /// An empty report of a suite, whose differences may be `exceptions`.
     pub(crate) fn new(suite: &'static str, exceptions: &'static [Exception]) -> Self {
-        Self { suite, exceptions, used: BTreeSet::new(), methods: BTreeMap::new(), files: 0, failures: Vec::new() }
+        Self {
+            suite,
+            exceptions,
+            used: BTreeSet::new(),
+            methods: BTreeMap::new(),
+            files: 0,
+            failures: Vec::new(),
+        }
     }
 
     /// Takes in one answer to `method`, asked by `file`. `compare` is asked for the differences of an answer
