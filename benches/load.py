@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import queue
@@ -16,6 +17,8 @@ from nodes import BenchError, Node
 
 CONNECTIONS = 32
 WARM_UP = 2
+LONGEST = 20
+"""Seconds that a call may take to be answered once on every connection."""
 TOLERANCE = 0.05
 """By how much the mean answer under load may differ in size from one that was checked."""
 TRANSFER_LIMIT = 45.0
@@ -47,7 +50,7 @@ class Transfers:
 
 
 def wrk(node: Node, script: str, body: pathlib.Path, seconds: int) -> subprocess.Popen:
-    command = ["wrk", "--threads=1", f"--connections={CONNECTIONS}", f"--duration={seconds}s", "--timeout=20s"]
+    command = ["wrk", "--threads=1", f"--connections={CONNECTIONS}", f"--duration={seconds}s", f"--timeout={2 * LONGEST}s"]
     environment = {**os.environ, "BENCH_BODY": str(body), "BENCH_LUA": str(SCRIPTS)}
     command += [f"--script={SCRIPTS / script}", node.url]
     return subprocess.Popen(
@@ -80,13 +83,15 @@ def read(node: Node, call: Call, folder: pathlib.Path, seconds: int) -> Load:
     body = folder / "body.json"
     body.write_text(call.body())
     found = {}
-    for duration in (WARM_UP, seconds):
+    for duration in durations(node, call, seconds):
         process = wrk(node, "repeat.lua", body, duration)
         try:
             output, _ = process.communicate(timeout=duration + 30)
         finally:
             end(process)
         found = summary(output.splitlines(keepends=True))
+        # What was asked for and not awaited must not burden the next measure.
+        node.settle()
     load = figures(found)
     answer, size = node.post(call.body())
     if b'"result"' not in answer:
@@ -96,6 +101,14 @@ def read(node: Node, call: Call, folder: pathlib.Path, seconds: int) -> Load:
     if abs(mean - size) > TOLERANCE * size + CONNECTIONS * size / found["requests"]:
         raise BenchError(f"{node.name}: {call.title}: answers of {mean:.0f} bytes under load, {size} otherwise")
     return load
+
+
+def durations(node: Node, call: Call, seconds: int) -> list[int]:
+    """Seconds of the warm-up and of the measure. A slow call gets the time to be answered on every connection."""
+    started = time.perf_counter()
+    node.post(call.body())
+    round_of_all = math.ceil(CONNECTIONS * (time.perf_counter() - started))
+    return [WARM_UP, seconds] if round_of_all <= seconds else [min(round_of_all, LONGEST)]
 
 
 def transfer(node: Node, bodies: pathlib.Path, last_hashes: list[str], mined: Callable[[], int]) -> Transfers:

@@ -17,6 +17,7 @@ BLOCK_TIME = 2
 """Seconds from block to block while a node is given its content."""
 START_LIMIT = 30.0
 STOP_LIMIT = 15.0
+SETTLE_LIMIT = 20.0
 
 
 class BenchError(Exception):
@@ -109,6 +110,20 @@ class Node:
         """Bytes of the process that are in memory."""
         pages = int(pathlib.Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def settle(self) -> None:
+        """Returns when the process has been without work for a moment."""
+        deadline = time.perf_counter() + SETTLE_LIMIT
+        used = -1
+        while (now := self._processor_ticks()) > used + 1 and time.perf_counter() < deadline:
+            used = now
+            time.sleep(0.1)
+
+    def _processor_ticks(self) -> int:
+        """Hundredths of a second that the process has run for."""
+        # The program's name, in parentheses, may hold blanks.
+        fields = pathlib.Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
 
     def pause(self) -> None:
         """Holds the process still, so that it takes nothing from the other's measure."""

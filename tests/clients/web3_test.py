@@ -73,11 +73,11 @@ def test_uncles_and_counts(w3, send):
     assert block["uncles"] == [] and block["transactions"] == [receipt["transactionHash"]]
     for kind, identifier in (("Number", hex(receipt["blockNumber"])), ("Hash", receipt["blockHash"].to_0x_hex())):
         def ask(method, *parameters):
-            suffix = "AndIndex" if parameters else ""
-            return w3.provider.make_request(f"eth_{method}ByBlock{kind}{suffix}", [identifier, *parameters])["result"]
+            return w3.provider.make_request(method, [identifier, *parameters])["result"]
 
-        assert (ask("getUncleCount"), ask("getBlockTransactionCount")) == ("0x0", "0x1")
-        assert ask("getUncle", "0x0") is None
+        assert ask(f"eth_getUncleCountByBlock{kind}") == "0x0"
+        assert ask(f"eth_getUncleByBlock{kind}AndIndex", "0x0") is None
+        assert ask(f"eth_getBlockTransactionCountBy{kind}") == "0x1"
 
 
 # Transactions

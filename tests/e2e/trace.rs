@@ -113,6 +113,7 @@ async fn a_transaction_is_traced_from_the_wallet_to_the_subscriber() {
     // Stopping sends what has not been sent yet.
     node.stop().await;
     let spans = collector.spans();
+    println!("{spans}");
     let added = check_request(&spans);
     check_block(&spans, added, hash);
     let services = ["quintet-gateway", "quintet-chain", "quintet-miner"];

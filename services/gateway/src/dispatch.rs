@@ -163,13 +163,8 @@ impl Dispatcher {
                 }
                 answer => answer.map_err(Stop::into_error),
             },
-            Handler::Evm(call) => {
-                let pending =
-                    if wants_pending(params) { Some(self.shared.pending().await?) } else { None };
-                let run =
-                    |cancel: &AtomicBool| self.attempt(params, out, call, pending.as_ref(), Some(cancel));
-                self.shared.evm.run(run).await?.map_err(Stop::into_error)
-            }
+            Handler::Evm(call) => self.long(call, self.shared.evm.timeout(), params, out).await,
+            Handler::Search(search) => self.long(search, REQUEST_TIMEOUT, params, out).await,
             Handler::Remote(call) => {
                 let future = call(&self.shared, Params::new(params)?, out);
                 tokio::time::timeout(REQUEST_TIMEOUT, future).await.unwrap_or(Err(RpcError::Timeout))
@@ -181,6 +176,19 @@ impl Dispatcher {
             }
             Handler::Subscription => Err(RpcError::NotificationsUnsupported),
         }
+    }
+
+    /// Runs a read that may take long.
+    async fn long(
+        &self,
+        read: ReadFn,
+        timeout: Duration,
+        params: Option<&RawValue>,
+        out: &mut Output,
+    ) -> Result<(), RpcError> {
+        let pending = if wants_pending(params) { Some(self.shared.pending().await?) } else { None };
+        let run = |cancel: &AtomicBool| self.attempt(params, out, read, pending.as_ref(), Some(cancel));
+        self.shared.evm.run_for(timeout, run).await?.map_err(Stop::into_error)
     }
 
     /// Runs a read on the current view, and again on a newer one while reorgs overtake it.

@@ -1,5 +1,5 @@
-//! Runs EVM calls on the runtime's own threads: how many at once, for how long, and how other requests stay
-//! served meanwhile.
+//! Runs EVM calls, and searches through many blocks, on the runtime's own threads: how many at once, for how long,
+//! and how other requests stay served meanwhile.
 //!
 //! Most calls take microseconds, and moving one to another thread would cost more than it. So a call runs where it
 //! came in, as long as another worker is free to serve connections; when none would be, the worker hands its
@@ -58,6 +58,15 @@ impl EvmSlots {
 
     /// Runs `call` when there is a slot, with a flag that is set once its time is over.
     pub(crate) async fn run<T>(&self, call: impl FnOnce(&AtomicBool) -> T) -> Result<T, RpcError> {
+        self.run_for(self.timeout, call).await
+    }
+
+    /// As [`Self::run`], with another limit; zero for none.
+    pub(crate) async fn run_for<T>(
+        &self,
+        timeout: Duration,
+        call: impl FnOnce(&AtomicBool) -> T,
+    ) -> Result<T, RpcError> {
         let permit = match self.permits.try_acquire() {
             Ok(permit) => Ok(permit),
             Err(_) => self.permits.acquire().await,
@@ -67,8 +76,8 @@ impl EvmSlots {
         let slot = self.slots.get(index).ok_or(RpcError::Internal)?;
         let _taken = Taken { slots: self, index, slot };
         slot.cancel.store(false, Ordering::Relaxed);
-        if !self.timeout.is_zero() {
-            slot.deadline.store(self.now() + millis(self.timeout), Ordering::Release);
+        if !timeout.is_zero() {
+            slot.deadline.store(self.now() + millis(timeout), Ordering::Release);
         }
         if !self.can_hand_over {
             return Ok(call(&slot.cancel));

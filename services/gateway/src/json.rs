@@ -149,17 +149,17 @@ impl<'a> Object<'a> {
     }
 
     /// Bytes, `null` when there are none.
-    pub(crate) fn nullable_data(&mut self, key: &str, bytes: Option<&[u8]>) {
+    pub(crate) fn nullable_data(&mut self, key: &str, bytes: Option<impl AsRef<[u8]>>) {
         match bytes {
-            Some(bytes) => self.data(key, bytes),
+            Some(bytes) => self.data(key, bytes.as_ref()),
             None => null(self.key(key)),
         }
     }
 
     /// Bytes, left out when there are none.
-    pub(crate) fn optional_data(&mut self, key: &str, bytes: Option<&[u8]>) {
+    pub(crate) fn optional_data(&mut self, key: &str, bytes: Option<impl AsRef<[u8]>>) {
         if let Some(bytes) = bytes {
-            self.data(key, bytes);
+            self.data(key, bytes.as_ref());
         }
     }
 
@@ -201,10 +201,10 @@ mod tests {
             let mut object = Object::new(out);
             object.quantity("a", 1u64);
             object.optional_quantity("b", None::<u64>);
-            object.nullable_data("c", None);
+            object.nullable_data("c", None::<[u8; 1]>);
             object.data("d", &[0, 255]);
-            array(object.key("e"), [1u64, 2], |out, item| quantity(out, item));
-            array(object.key("f"), [0u64; 0], |out, item| quantity(out, item));
+            array(object.key("e"), [1u64, 2], quantity);
+            array(object.key("f"), [0u64; 0], quantity);
             object.string("g", "a\"b");
             object.end();
         });

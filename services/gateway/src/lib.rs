@@ -160,6 +160,7 @@ impl Gateway {
             p2p: dependencies.p2p,
             miner: dependencies.miner,
             signers: dependencies.signers,
+            sending: tokio::sync::Mutex::default(),
             notices: Notices::new(),
             filters: Filters::default(),
             evm: EvmSlots::new(limits.evm_timeout),

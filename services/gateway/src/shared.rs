@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) p2p: PeerClient,
     pub(crate) miner: MinerClient,
     pub(crate) signers: Signers,
+    /// Held from choosing a nonce until the pool has the transaction.
+    pub(crate) sending: tokio::sync::Mutex<()>,
     pub(crate) notices: Notices,
     pub(crate) filters: Filters,
     pub(crate) evm: EvmSlots,

@@ -21,7 +21,11 @@ use quintet_evm::{BlockOverrides, StateOverrides};
 use quintet_types::Transaction;
 
 /// `eth_accounts`.
-pub(super) fn accounts(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn accounts(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     params.end()?;
     json::array(&mut out.json, context.shared.signers.addresses(), |out, address| {
         json::data(out, address.as_slice());
@@ -53,6 +57,7 @@ pub(super) fn send_transaction<'a>(
         if shared.signers.get(&sender).is_none() {
             return Err(unknown_account());
         }
+        let _sending = shared.sending.lock().await;
         let filled = fill(shared, args).await?;
         let signed = sign_filled(shared, sender, filled)?;
         check_fee(shared, &signed)?;
@@ -245,8 +250,14 @@ async fn estimate(shared: &Shared, args: TransactionArgs) -> Result<u64, RpcErro
             let context =
                 Context { shared, view: view.clone(), pending: Some(pending.clone()), cancel: Some(cancel) };
             let at = context.at(block).map_err(Stop::into_error)?;
-            calls::estimate(&context, &at, args.clone(), &StateOverrides::default(), &BlockOverrides::default())
-                .map_err(Stop::into_error)
+            calls::estimate(
+                &context,
+                &at,
+                args.clone(),
+                &StateOverrides::default(),
+                &BlockOverrides::default(),
+            )
+            .map_err(Stop::into_error)
         })
     });
     estimated.await?

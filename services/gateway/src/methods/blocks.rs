@@ -46,16 +46,12 @@ pub(super) fn by_number(
         render::write_block(&mut out.json, pending.block(), None, full, true);
         return Ok(());
     }
-    match context.canonical(tag)? {
-        Some(block) => {
-            out.block = block.number;
-            write_json(context, &block.hash, full, out)
-        }
-        None => {
-            json::null(&mut out.json);
-            Ok(())
-        }
-    }
+    let Some(block) = context.canonical(tag)? else {
+        json::null(&mut out.json);
+        return Ok(());
+    };
+    out.block = block.number;
+    write_json(context, &block.hash, full, out)
 }
 
 fn write_json(

@@ -8,7 +8,7 @@ use alloy_primitives::Address;
 use bytes::Bytes;
 use quintet_types::{BlockRef, Header, RecoveredBlock, StateError};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A result longer than this goes to the socket without being copied.
 const SPLICE: usize = 8192;
@@ -90,6 +90,14 @@ pub(crate) struct At<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// Fails once the request is out of time. For loops over blocks.
+    pub(crate) fn check_time(&self) -> Result<(), RpcError> {
+        match self.cancel {
+            Some(cancel) if cancel.load(Ordering::Relaxed) => Err(RpcError::Timeout),
+            _ => Ok(()),
+        }
+    }
+
     /// The pending block.
     pub(crate) fn pending(&self) -> Result<&Arc<Pending>, Stop> {
         self.pending.as_ref().ok_or(Stop::NeedsPending)

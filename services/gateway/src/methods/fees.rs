@@ -89,7 +89,11 @@ impl Shared {
 }
 
 /// `eth_gasPrice`.
-pub(super) fn gas_price(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn gas_price(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     params.end()?;
     let tip = context.shared.suggest_tip(&context.view)?;
     let base_fee = context.view.header().base_fee_per_gas.unwrap_or_default();
@@ -110,7 +114,11 @@ pub(super) fn max_priority_fee(
 }
 
 /// `eth_baseFee`: that of the next block.
-pub(super) fn base_fee(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn base_fee(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     params.end()?;
     match context.shared.spec.next_base_fee(context.view.header()) {
         Some(fee) => json::quantity(&mut out.json, fee),
@@ -167,6 +175,7 @@ pub(super) fn fee_history(
     let oldest = newest + 1 - count;
     let mut history = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
     for number in oldest..=newest {
+        context.check_time()?;
         history.push(fees_of(context, number, &percentiles)?);
     }
     out.block = newest.min(context.view.header().number);
@@ -267,7 +276,12 @@ fn header_fees(shared: &Shared, header: &Header, rewards: Vec<u128>) -> Fees {
 }
 
 /// As geth computes it: in floating point, cut off.
-#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as Go does")]
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "as Go does"
+)]
 fn gas_at(gas_used: u64, percentile: f64) -> u64 {
     (gas_used as f64 * percentile / 100.0) as u64
 }

@@ -187,6 +187,7 @@ pub(super) fn query(
         return Err(RpcError::params(format!("exceed maximum block range {limit}")).into());
     }
     for number in from..=to {
+        context.check_time()?;
         if let Some(recent) = context.view.recent(number) {
             if filter.may_be_in(&recent.block.header().logs_bloom) {
                 write_matching(filter, &recent.block, &recent.receipts, false, writer);
@@ -320,8 +321,8 @@ mod tests {
             ("{}".to_owned(), true),
             (format!(r#"{{"topics":["{one}"]}}"#), true),
             (format!(r#"{{"topics":[null,"{one}"]}}"#), false),
-            (format!(r#"{{"topics":[[],[]]}}"#), true),
-            (format!(r#"{{"topics":[null,null,null]}}"#), false),
+            (r#"{"topics":[[],[]]}"#.to_owned(), true),
+            (r#"{"topics":[null,null,null]}"#.to_owned(), false),
             (format!(r#"{{"topics":[["{one}",null]]}}"#), true),
             (format!(r#"{{"address":"{}"}}"#, Address::repeat_byte(0xaa)), true),
             (format!(r#"{{"address":["{}"]}}"#, Address::ZERO), false),

@@ -38,6 +38,8 @@ pub(crate) enum Handler {
     Read(ReadFn),
     /// On the spot or apart, for as long as the EVM takes.
     Evm(ReadFn),
+    /// As the EVM, but through blocks.
+    Search(ReadFn),
     /// While another service is waited for.
     Remote(RemoteFn),
     /// By the connection, if it can carry notifications.
@@ -60,7 +62,7 @@ pub(crate) struct Methods {
     modules: BTreeSet<String>,
 }
 
-use Handler::{Evm, Modules, Read, Remote, Subscription};
+use Handler::{Evm, Modules, Read, Remote, Search, Subscription};
 
 const METHODS: &[(&str, Handler)] = &[
     ("eth_blockNumber", Read(blocks::block_number)),
@@ -73,7 +75,7 @@ const METHODS: &[(&str, Handler)] = &[
     // Fees.
     ("eth_gasPrice", Read(fees::gas_price)),
     ("eth_maxPriorityFeePerGas", Read(fees::max_priority_fee)),
-    ("eth_feeHistory", Read(fees::fee_history)),
+    ("eth_feeHistory", Search(fees::fee_history)),
     ("eth_baseFee", Read(fees::base_fee)),
     ("eth_blobBaseFee", Read(fees::blob_base_fee)),
     // State.
@@ -82,7 +84,7 @@ const METHODS: &[(&str, Handler)] = &[
     ("eth_getStorageAt", Read(state::storage)),
     ("eth_getStorageValues", Read(state::storage_values)),
     ("eth_getTransactionCount", Remote(state::transaction_count)),
-    ("eth_getProof", Evm(proofs::proof)),
+    ("eth_getProof", Search(proofs::proof)),
     // Blocks.
     ("eth_getBlockByHash", Read(blocks::by_hash)),
     ("eth_getBlockByNumber", Read(blocks::by_number)),
@@ -114,12 +116,12 @@ const METHODS: &[(&str, Handler)] = &[
     ("eth_estimateGas", Evm(calls::estimate_gas)),
     ("eth_createAccessList", Evm(calls::create_access_list)),
     // Logs, filters and subscriptions.
-    ("eth_getLogs", Read(logs::logs)),
+    ("eth_getLogs", Search(logs::logs)),
     ("eth_newFilter", Read(filters::new_filter)),
     ("eth_newBlockFilter", Read(filters::new_block_filter)),
     ("eth_newPendingTransactionFilter", Read(filters::new_pending_filter)),
     ("eth_getFilterChanges", Remote(filters::changes)),
-    ("eth_getFilterLogs", Read(filters::filter_logs)),
+    ("eth_getFilterLogs", Search(filters::filter_logs)),
     ("eth_uninstallFilter", Read(filters::uninstall)),
     ("eth_subscribe", Subscription),
     ("eth_unsubscribe", Subscription),

@@ -31,7 +31,11 @@ fn unavailable(error: quintet_service::grpc::RpcError) -> RpcError {
 }
 
 /// `eth_chainId`.
-pub(super) fn chain_id(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn chain_id(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     params.end()?;
     json::quantity(&mut out.json, context.shared.spec.chain_id());
     Ok(())
@@ -49,7 +53,11 @@ pub(super) fn net_version(
 }
 
 /// `web3_clientVersion`.
-pub(super) fn client_version(_: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn client_version(
+    _: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     params.end()?;
     json::string(&mut out.json, CLIENT_VERSION);
     Ok(())

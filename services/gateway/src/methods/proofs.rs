@@ -30,7 +30,11 @@ struct AskedSlot {
 }
 
 /// `eth_getProof`.
-pub(super) fn proof(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut Output) -> Result<(), Stop> {
+pub(super) fn proof(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
     let address = params.required(decode::address)?;
     let keys = params.required(|raw| decode::list(raw, "[]string", decode::string))?;
     let block = params.optional(decode::block_id)?;

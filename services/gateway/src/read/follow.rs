@@ -46,7 +46,7 @@ pub(crate) async fn follow_markers(
             match chain.head().await {
                 Ok(head) => reads.set_markers(head.safe, head.finalized),
                 Err(error) => {
-                    tracing::debug!(target: "quintet_gateway", %error, "chain does not tell its head")
+                    tracing::debug!(target: "quintet_gateway", %error, "chain does not tell its head");
                 }
             }
             if heads.changed().await.is_err() {
@@ -86,13 +86,11 @@ impl Task {
             let mut subscription = events.subscribe(Topics::ALL, Some(self.follower.head()));
             loop {
                 let next = if self.is_reorganising() {
-                    match tokio::time::timeout(REORG_GRACE, subscription.next()).await {
-                        Ok(next) => next,
-                        Err(_) => {
-                            self.show().await;
-                            continue;
-                        }
-                    }
+                    let Ok(next) = tokio::time::timeout(REORG_GRACE, subscription.next()).await else {
+                        self.show().await;
+                        continue;
+                    };
+                    next
                 } else {
                     subscription.next().await
                 };

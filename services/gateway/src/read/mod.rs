@@ -4,6 +4,8 @@
 //! What must hold: a request reads one [`View`] from its beginning to its end, so it sees one chain; a read that
 //! a reorg has overtaken fails with [`RpcError::ChainChanged`] and is run again on a newer view, see [`Reads::retry`].
 
+#![allow(clippy::option_option, reason = "the outer: is it known here; the inner: does the account exist")]
+
 mod base;
 mod blocks;
 mod follow;

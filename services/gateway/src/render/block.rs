@@ -71,24 +71,21 @@ fn write_header(object: &mut Object<'_>, header: &Header, hash: Option<B256>, pe
     object.data("extraData", &header.extra_data);
     object.quantity("gasLimit", header.gas_limit);
     object.quantity("gasUsed", header.gas_used);
-    object.nullable_data("hash", hash.as_ref().map(|hash| hash.as_slice()));
+    object.nullable_data("hash", hash);
     object.data("logsBloom", header.logs_bloom.as_slice());
     object.nullable_data("miner", (!pending).then_some(header.beneficiary.as_slice()));
     object.data("mixHash", header.mix_hash.as_slice());
     object.nullable_data("nonce", (!pending).then_some(header.nonce.as_slice()));
     object.quantity("number", header.number);
-    object.optional_data(
-        "parentBeaconBlockRoot",
-        header.parent_beacon_block_root.as_ref().map(|root| root.as_slice()),
-    );
+    object.optional_data("parentBeaconBlockRoot", header.parent_beacon_block_root);
     object.data("parentHash", header.parent_hash.as_slice());
     object.data("receiptsRoot", header.receipts_root.as_slice());
-    object.optional_data("requestsHash", header.requests_hash.as_ref().map(|hash| hash.as_slice()));
+    object.optional_data("requestsHash", header.requests_hash);
     object.data("sha3Uncles", header.ommers_hash.as_slice());
     object.data("stateRoot", header.state_root.as_slice());
     object.quantity("timestamp", header.timestamp);
     object.data("transactionsRoot", header.transactions_root.as_slice());
-    object.optional_data("withdrawalsRoot", header.withdrawals_root.as_ref().map(|root| root.as_slice()));
+    object.optional_data("withdrawalsRoot", header.withdrawals_root);
 }
 
 /// A withdrawal (EIP-4895); its amount is in gwei.

@@ -52,7 +52,7 @@ pub(crate) fn write_receipt(
     object.data("blockHash", place.block.hash.as_slice());
     object.quantity("blockNumber", header.number);
     let contract = transaction.is_create().then(|| sender.create(transaction.nonce()));
-    object.nullable_data("contractAddress", contract.as_ref().map(|address| address.as_slice()));
+    object.nullable_data("contractAddress", contract);
     object.quantity("cumulativeGasUsed", cumulative);
     object.quantity("effectiveGasPrice", transaction.effective_gas_price(header.base_fee_per_gas));
     object.data("from", sender.as_slice());
@@ -68,7 +68,7 @@ pub(crate) fn write_receipt(
         Eip658Value::Eip658(success) => object.quantity("status", success),
         Eip658Value::PostState(root) => object.data("root", root.as_slice()),
     }
-    object.nullable_data("to", transaction.to().as_ref().map(|to| to.as_slice()));
+    object.nullable_data("to", transaction.to());
     object.data("transactionHash", transaction.tx_hash().as_slice());
     object.quantity("transactionIndex", place.index);
     object.quantity("type", transaction.ty());

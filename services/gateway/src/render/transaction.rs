@@ -65,7 +65,7 @@ fn write<T>(
     object.data("hash", transaction.tx_hash().as_slice());
     object.data("input", transaction.input());
     object.quantity("nonce", transaction.nonce());
-    object.nullable_data("to", transaction.to().as_ref().map(|to| to.as_slice()));
+    object.nullable_data("to", transaction.to());
     write_index(&mut object, place);
     object.quantity256("value", &transaction.value());
     object.quantity("type", transaction.ty());
@@ -85,16 +85,13 @@ fn write<T>(
 
 fn write_place(object: &mut Object<'_>, place: Option<TransactionPlace<'_>>) {
     let hash = place.and_then(|place| place.block_hash);
-    object.nullable_data("blockHash", hash.as_ref().map(|hash| hash.as_slice()));
-    match place {
-        Some(place) => {
-            object.quantity("blockNumber", place.header.number);
-            object.quantity("blockTimestamp", place.header.timestamp);
-        }
-        None => {
-            json::null(object.key("blockNumber"));
-            json::null(object.key("blockTimestamp"));
-        }
+    object.nullable_data("blockHash", hash);
+    if let Some(place) = place {
+        object.quantity("blockNumber", place.header.number);
+        object.quantity("blockTimestamp", place.header.timestamp);
+    } else {
+        json::null(object.key("blockNumber"));
+        json::null(object.key("blockTimestamp"));
     }
 }
 
@@ -131,7 +128,7 @@ pub(crate) fn write_access_list(out: &mut Vec<u8>, list: &AccessList) {
         let mut object = Object::new(out);
         object.data("address", item.address.as_slice());
         json::array(object.key("storageKeys"), &item.storage_keys, |out, key| {
-            json::data(out, key.as_slice())
+            json::data(out, key.as_slice());
         });
         object.end();
     });

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// An idle connection is closed after this long, as geth does; a request's head has to come in that time too.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
 /// Connections at once on one listener; more wait to be accepted.
 const MOST_CONNECTIONS: usize = 16_384;
 /// How long to wait when the process is out of file descriptors.

@@ -170,11 +170,13 @@ impl Session {
                         break;
                     }
                 },
-                notice = self.notices.recv() => match notice {
+                notice = self.notices.recv(), if !self.subscriptions.is_empty() => match notice {
                     Ok(notice) => self.notify(&notice),
-                    // Without subscriptions nothing was missed.
-                    Err(RecvError::Lagged(_)) if self.subscriptions.is_empty() => {}
-                    Err(_) => break,
+                    Err(RecvError::Lagged(missed)) => {
+                        tracing::debug!(target: "quintet_gateway", missed, "websocket client is too slow");
+                        break;
+                    }
+                    Err(RecvError::Closed) => break,
                 },
                 _ = sync.tick(), if self.subscriptions.has_syncing() => self.notify_sync().await,
             }
@@ -185,6 +187,10 @@ impl Session {
     /// Starts work on a message. Subscribing is done at once, so that its answer comes before its notifications.
     async fn request(&mut self, body: Bytes) {
         if subscription::is_subscription(&body) {
+            if self.subscriptions.is_empty() {
+                // What was said while nobody listened is not missed.
+                self.notices = self.notices.resubscribe();
+            }
             let answer = self.subscriptions.answer(&self.dispatcher, &body).await;
             return self.send(answer).await;
         }
