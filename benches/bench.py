@@ -124,7 +124,7 @@ def give_content(options: argparse.Namespace, folder: pathlib.Path, running: lis
 
 
 def run(options: argparse.Namespace, folder: pathlib.Path) -> str:
-    parts, running = [], []
+    parts, running, machine = [], [], report.machine()
     try:
         if options.only != "reads":
             (folder / "transfers").mkdir()
@@ -141,7 +141,7 @@ def run(options: argparse.Namespace, folder: pathlib.Path) -> str:
     finally:
         for node in running:
             node.stop()
-    return "\n".join(parts)
+    return "\n".join([machine, *parts])
 
 
 def give_up(number: int, _frame) -> None:

@@ -1,5 +1,7 @@
 """The tables, as Markdown. A line holds when the node is at least as good as anvil in the same run."""
 
+import os
+
 from content import Call
 from load import Load, Transfers
 
@@ -21,6 +23,15 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def latency(load: Load) -> str:
     return f"{load.p50:,.2f} / {load.p99:,.2f}"
+
+
+def counts(transfers: Transfers) -> str:
+    return f"{transfers.accepted:,} / {transfers.mined:,}"
+
+
+def machine() -> str:
+    """What the figures were taken on, and how busy it was before."""
+    return f"{os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f} before the run.\n"
 
 
 def read_table(rows: list[tuple[Call, dict[str, Load]]], memory: dict[str, int], connections: int, seconds: int) -> str:
@@ -63,9 +74,15 @@ def process_table(start_up: dict[str, float], found: dict) -> str:
             mark(complete and ours.mined_rate >= TRANSFER_GOAL),
         ],
         ["accepted, a second", f"{theirs.accepted_rate:,.0f}", "", f"{ours.accepted_rate:,.0f}", ""],
-        ["accepted / mined in all", *(f"{each.accepted:,} / {each.mined:,}" for each in (theirs,)), "all", f"{ours.accepted:,} / {ours.mined:,}", mark(complete)],
+        ["accepted / mined in all", counts(theirs), "all", counts(ours), mark(complete)],
         ["`eth_sendRawTransaction`, p50 / p99 ms", latency(theirs.load), "", latency(ours.load), ""],
-        ["idle memory, MiB", f"{idle['anvil'] / MIB:,.0f}", f"< {MEMORY_GOAL // MIB}", f"{idle['quintet'] / MIB:,.0f}", mark(idle["quintet"] < MEMORY_GOAL)],
+        [
+            "idle memory, MiB",
+            f"{idle['anvil'] / MIB:,.0f}",
+            f"< {MEMORY_GOAL // MIB}",
+            f"{idle['quintet'] / MIB:,.0f}",
+            mark(idle["quintet"] < MEMORY_GOAL),
+        ],
         ["memory after the transfers, MiB", f"{theirs.memory / MIB:,.0f}", "", f"{ours.memory / MIB:,.0f}", ""],
         ["start to first answer, ms", f"{start_up['anvil'] * 1e3:,.0f}", "", f"{start_up['quintet'] * 1e3:,.0f}", ""],
     ]

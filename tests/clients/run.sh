@@ -82,7 +82,9 @@ wait_until_it_answers
 
 node compile.mjs contracts/*.sol >"$scratch/sol.json"
 "$clients_python" compile.py contracts/*.vy >"$scratch/vy.json"
+"$clients_python" sidecar.py >"$scratch/sidecar.json"
 export QUINTET_CONTRACTS=$scratch/sol.json:$scratch/vy.json
+export QUINTET_SIDECAR=$scratch/sidecar.json
 
 failed=()
 for suite in "${suites[@]}"; do

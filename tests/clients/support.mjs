@@ -1,7 +1,6 @@
-// What the JavaScript suites share: where the node is, accounts, contracts, plain JSON-RPC, KZG.
+// What the JavaScript suites share: where the node is, accounts, contracts, plain JSON-RPC, a blob.
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { loadKZG } from 'kzg-wasm';
 
 export const rpcUrl = process.env.QUINTET_RPC_URL;
 export const wsUrl = rpcUrl.replace('http', 'ws');
@@ -57,8 +56,12 @@ export const receiptOf = (hash) => eventually(() => rpc('eth_getTransactionRecei
 export const word = (value) =>
   `0x${(typeof value === 'string' ? value.slice(2).toLowerCase() : value.toString(16)).padStart(64, '0')}`;
 
-/** A blob (EIP-4844) that holds a text. */
-export const blobOf = (text) => `0x00${Buffer.from(text).toString('hex').padEnd(131_071 * 2, '0')}`;
+/** A blob: `blob`, `commitment`, `proof` (EIP-4844), `cellProofs` (EIP-7594), `versionedHash`. */
+export const sidecar = JSON.parse(readFileSync(process.env.QUINTET_SIDECAR));
 
-/** KZG with the ceremony's set-up; takes a second to load. */
-export const kzg = () => loadKZG();
+/** Awaits; an error says what the node answered, not the blob that it was sent. */
+export const brief = (promise) =>
+  promise.catch((error) => {
+    const said = error.error?.message ?? error.info?.error?.message ?? error.details ?? error.shortMessage ?? error.message;
+    throw new Error(`refused: ${said.slice(0, 300)}`);
+  });

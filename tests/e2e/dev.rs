@@ -1,7 +1,8 @@
 //! `quintet dev`: what it prints, when it seals, and what it keeps.
 
 use crate::fixture::{
-    COUNTER_ADDRESS, call, count, deploy_counter, quantity, quintet, quintet_on, send_and_wait, to_u64, transfer, until,
+    COUNTER_ADDRESS, call, count, deploy_counter, quantity, quintet, quintet_on, send_and_wait, to_u64,
+    transfer, until,
 };
 use alloy_primitives::{Address, B256, U256, hex};
 use quintet_testkit::accounts::{dev_account, dev_accounts};
@@ -86,9 +87,8 @@ async fn the_accounts_are_as_many_as_asked_for() {
     assert_eq!(accounts.as_array().map(Vec::len), Some(3));
     let banner = node.process.log();
     assert!(banner.contains("(2) 0x") && !banner.contains("(3) 0x"), "{banner}");
-    let balance = |index: usize| {
-        quantity(&node.rpc, "eth_getBalance", json!([dev_account(index).address, "latest"]))
-    };
+    let balance =
+        |index: usize| quantity(&node.rpc, "eth_getBalance", json!([dev_account(index).address, "latest"]));
     assert_eq!(balance(2).await, U256::from(5) * U256::from(10).pow(U256::from(18)));
     assert_eq!(balance(3).await, U256::ZERO);
     node.stop().await;

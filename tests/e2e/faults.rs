@@ -86,7 +86,8 @@ async fn a_port_in_use_is_named_with_its_flag() {
     let dev = quintet("dev").args(["--http.addr", "127.0.0.1", "--http.port", &port.to_string()]);
     let words = [&format!("listen tcp 127.0.0.1:{port}: bind: address already in use"), "--http.port"];
     refused(&dev, &words).await;
-    let admin = quintet("dev").args(["--http.port", &free_port().to_string(), "--admin.port", &port.to_string()]);
+    let admin =
+        quintet("dev").args(["--http.port", &free_port().to_string(), "--admin.port", &port.to_string()]);
     let words = [&format!("listen tcp 127.0.0.1:{port}: bind: address already in use"), "--admin.port"];
     refused(&admin, &words).await;
 }
@@ -219,7 +220,8 @@ async fn signals_end_a_node_in_order() {
         let directory = directory();
         let dev = quintet_on("dev", directory.path());
         let mut node = dev.start_node().await;
-        let receipt = send_and_wait(&node.rpc, &transfer(dev_account(0), 0, Address::repeat_byte(1), 1)).await;
+        let receipt =
+            send_and_wait(&node.rpc, &transfer(dev_account(0), 0, Address::repeat_byte(1), 1)).await;
         // An open connection and a subscription do not hold it up.
         let mut ws = node.ws().await;
         let heads = ws.subscribe(json!(["newHeads"])).await.expect("subscribed");
@@ -259,7 +261,8 @@ async fn an_initialised_directory_is_served() {
 #[tokio::test]
 async fn a_public_network_is_served_from_nothing() {
     let directory = directory();
-    let node = quintet_on("node", directory.path()).args(["--network", "sepolia", "--http"]).start_node().await;
+    let node =
+        quintet_on("node", directory.path()).args(["--network", "sepolia", "--http"]).start_node().await;
     let block = call(&node.rpc, "eth_getBlockByNumber", json!(["0x0", false])).await;
     let sepolia = b256!("25a5cc106eea7138acab33231d7160d69cb777ee0c2c553fcddf5138993e6dd9");
     assert_eq!(to_hash(&block["hash"]), sepolia);

@@ -17,8 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Deploys a contract that adds one to slot 0 with every call, and logs the new count.
-pub(crate) const COUNTER: Bytes =
-    bytes!("6013600c60003960136000f36000546001018060005560005260206000a000");
+pub(crate) const COUNTER: Bytes = bytes!("6013600c60003960136000f36000546001018060005560005260206000a000");
 /// Where [`COUNTER`] is when the first development account deploys it with its first transaction.
 pub(crate) const COUNTER_ADDRESS: Address = address!("5FbDB2315678afecb367f032d93F642f64180aa3");
 

@@ -4,8 +4,8 @@
 //! `QUINTET_KILL_ROUNDS` sets how often, `QUINTET_KILL_SEED` repeats a run's moments.
 
 use crate::fixture::{
-    COUNTER_ADDRESS, call, count, deploy_counter, quantity, quintet_on, send_and_wait, to_hash, to_u64, transfer,
-    try_send, until,
+    COUNTER_ADDRESS, call, count, deploy_counter, quantity, quintet_on, send_and_wait, to_hash, to_u64,
+    transfer, try_send, until,
 };
 use alloy_consensus::{Transaction as _, TxEnvelope};
 use alloy_primitives::{Address, B256, U256};
@@ -31,6 +31,9 @@ const KILLED_STARTS: u64 = 4;
 const SENDERS: std::ops::Range<usize> = 1..5;
 /// Calls in one batch.
 const BATCH: usize = 500;
+/// How many times an absent transaction is looked for, and the time between.
+const LOOKS: u32 = 50;
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What the node has said so far. Nothing of it may ever become untrue.
 #[derive(Debug, Default)]
@@ -62,7 +65,7 @@ impl Ledger {
 /// The transaction that a sender sends with a nonce, always the same: sending it again changes nothing.
 fn planned(sender: usize, nonce: u64) -> TxEnvelope {
     let account = dev_account(sender);
-    if nonce % 5 == 0 {
+    if nonce.is_multiple_of(5) {
         return count(account, nonce);
     }
     // Each goes to an account of its own: the state grows.
@@ -88,7 +91,7 @@ async fn send(rpc: &HttpClient, ledger: &Shared, sender: usize, nonce: u64) -> R
 /// Sends until the node is gone. Every other pair of transactions goes out in the wrong order, so that there are
 /// queued ones too.
 async fn send_until_gone(rpc: HttpClient, ledger: Shared, sender: usize) {
-    let mut swap = sender % 2 == 0;
+    let mut swap = sender.is_multiple_of(2);
     loop {
         let mut nonces = ledger.lock().expect("not poisoned").next_nonces(sender, 2);
         if swap {
@@ -135,7 +138,8 @@ async fn live_and_die(mut node: Node, ledger: &Shared, life: Duration) {
 async fn call_all(rpc: &HttpClient, method: &str, params: &[Value]) -> Vec<Value> {
     let mut results = Vec::with_capacity(params.len());
     for params in params.chunks(BATCH) {
-        let answers = rpc.batch(params.iter().map(|params| (method, params.clone()))).await.expect("answered");
+        let answers =
+            rpc.batch(params.iter().map(|params| (method, params.clone()))).await.expect("answered");
         results.extend(answers.into_iter().map(|answer| answer.expect("a result")));
     }
     results
@@ -145,13 +149,17 @@ async fn call_all(rpc: &HttpClient, method: &str, params: &[Value]) -> Vec<Value
 /// transaction may move, so an absent one is looked for again.
 async fn check_transactions(rpc: &HttpClient, transactions: impl IntoIterator<Item = B256>) {
     let mut missing: Vec<B256> = transactions.into_iter().collect();
-    until("trace of some acknowledged transactions", async || {
+    for _ in 0..LOOKS {
         let params: Vec<_> = missing.iter().map(|hash| json!([hash])).collect();
         let found = call_all(rpc, "eth_getTransactionByHash", &params).await;
-        missing = missing.iter().zip(&found).filter(|(_, found)| found.is_null()).map(|(hash, _)| *hash).collect();
-        missing.is_empty().then_some(())
-    })
-    .await;
+        missing =
+            missing.iter().zip(&found).filter(|(_, found)| found.is_null()).map(|(hash, _)| *hash).collect();
+        if missing.is_empty() {
+            return;
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    panic!("{} acknowledged transactions are lost: {missing:?}", missing.len());
 }
 
 /// Every block that was seen is canonical.
@@ -170,7 +178,8 @@ async fn check_after_kill(node: &Node, ledger: &Shared, checked: &mut BTreeSet<B
         let ledger = ledger.lock().expect("not poisoned");
         let new: Vec<B256> =
             ledger.acknowledged.values().filter(|hash| !checked.contains(*hash)).copied().collect();
-        let last: Vec<_> = ledger.blocks.iter().rev().take(BATCH).map(|(number, hash)| (*number, *hash)).collect();
+        let last: Vec<_> =
+            ledger.blocks.iter().rev().take(BATCH).map(|(number, hash)| (*number, *hash)).collect();
         (new, last)
     };
     check_blocks(&node.rpc, last_blocks).await;

@@ -2,6 +2,7 @@
 
 use crate::error::ServiceError;
 use std::io;
+use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
 /// Binds a TCP socket on `host` (an address or a name such as `localhost`) and `port` (0: any free one).
@@ -10,7 +11,16 @@ use tokio::net::TcpListener;
 /// # Errors
 /// [`ServiceError::Bind`], in geth's words: `listen tcp 127.0.0.1:8545: bind: address already in use`.
 pub async fn bind_tcp(host: &str, port: u16, port_flag: &str) -> Result<TcpListener, ServiceError> {
-    TcpListener::bind((host, port)).await.map_err(|error| bind_error(host, port, port_flag, &error))
+    let bound = async { TcpListener::bind(resolve(host, port).await?).await };
+    bound.await.map_err(|error| bind_error(host, port, port_flag, &error))
+}
+
+/// The one address that a name is bound at, an IPv4 one where it has both, as Go does: trying all would answer on
+/// `::1` where people ask at `127.0.0.1`, and hide that a port is taken.
+async fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await?.collect();
+    let preferred = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+    preferred.copied().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address"))
 }
 
 fn bind_error(host: &str, port: u16, port_flag: &str, error: &io::Error) -> ServiceError {

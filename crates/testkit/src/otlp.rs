@@ -213,6 +213,15 @@ impl Spans {
     }
 }
 
+impl<'a> IntoIterator for &'a Spans {
+    type Item = &'a Span;
+    type IntoIter = std::slice::Iter<'a, Span>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 /// The trees.
 impl fmt::Display for Spans {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -36,6 +36,11 @@ pub struct Validator {
 }
 
 impl Validator {
+    /// The rules on the head.
+    pub const fn rules(&self) -> Rules {
+        self.head.rules
+    }
+
     /// Checks a transaction by itself, in geth's order; proofs of blobs are verified here.
     ///
     /// # Errors

@@ -40,8 +40,8 @@ impl Chain {
         let Some(Filled { executed, fees }) = self.fill(&head, request)? else { return Ok(None) };
         let block = &executed.block.block;
         let span = tracing::Span::current();
-        span.record("number", block.header().number);
-        span.record("txs", block.senders.len());
+        span.record("number", block.header().number.cast_signed());
+        span.record("txs", block.senders.len().cast_signed());
         // Without a seal of its own, the header's hash is what identifies the work.
         let seal_hash = block.hash;
         let work = BuiltWork {

@@ -113,7 +113,7 @@ impl Chain {
 
     /// Commits blocks on top of `ancestor`, which is the head unless this is a reorg, and makes the last one
     /// the head. The trie moves with the commit.
-    #[tracing::instrument(name = "commit", skip_all, fields(blocks = blocks.len()))]
+    #[tracing::instrument(name = "commit", skip_all, fields(blocks = blocks.len().cast_signed()))]
     pub(crate) fn commit(
         &self,
         trie: &mut HeadTrie,

@@ -125,9 +125,12 @@ impl Classify for ChainError {
             | Self::JournalDamaged { .. } => ErrorKind::FailedPrecondition,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Journal(_) => ErrorKind::Unavailable,
-            Self::TrieMismatch { .. } | Self::Store(_) | Self::Trie(_) | Self::State(_) | Self::Execution(_) | Self::Task(_) => {
-                ErrorKind::Internal
-            }
+            Self::TrieMismatch { .. }
+            | Self::Store(_)
+            | Self::Trie(_)
+            | Self::State(_)
+            | Self::Execution(_)
+            | Self::Task(_) => ErrorKind::Internal,
         }
     }
 }

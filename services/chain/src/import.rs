@@ -46,7 +46,7 @@ impl Chain {
     /// When the block is not valid, its parent is not held, or the node failed. Nothing changed then.
     #[tracing::instrument(
         name = "import block", skip_all, err(level = "warn"),
-        fields(number = block.header().number, hash = %block.hash, txs = block.senders.len())
+        fields(number = block.header().number.cast_signed(), hash = %block.hash, txs = block.senders.len().cast_signed())
     )]
     pub fn import(&self, block: RecoveredBlock, fencing_token: u64) -> Result<Imported, ChainError> {
         let start = Instant::now();
@@ -285,7 +285,11 @@ pub(crate) fn execute(
         quintet_evm::execute_block(&chain.spec, &block, block.header().beneficiary, state, &mut roots)
     });
     let output = output.map_err(|error| {
-        if error.is_invalid_block() { invalid(&block, error.to_string()) } else { ChainError::Execution(error) }
+        if error.is_invalid_block() {
+            invalid(&block, error.to_string())
+        } else {
+            ChainError::Execution(error)
+        }
     })?;
     check_output(&block, &output)?;
     let (root, update) = info_span!("state root").in_scope(|| trie.update(&output.diff))?;
@@ -306,7 +310,8 @@ fn check_output(block: &RecoveredBlock, output: &BlockOutput) -> Result<(), Chai
     if output.gas_used != header.gas_used {
         return fail(format!("invalid gas used (remote: {} local: {})", header.gas_used, output.gas_used));
     }
-    let bloom = output.receipts.iter().fold(alloy_primitives::Bloom::ZERO, |bloom, receipt| bloom | receipt.bloom());
+    let bloom =
+        output.receipts.iter().fold(alloy_primitives::Bloom::ZERO, |bloom, receipt| bloom | receipt.bloom());
     if bloom != header.logs_bloom {
         return fail(format!("invalid bloom (remote: {} local: {bloom})", header.logs_bloom));
     }

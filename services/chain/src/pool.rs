@@ -7,7 +7,7 @@ use crate::error::ChainError;
 use crate::journal::Journal;
 use crate::rules::fork_of;
 use alloy_consensus::transaction::SignerRecoverable;
-use alloy_consensus::TxEnvelope;
+use alloy_consensus::{Signed, TxEip4844Variant, TxEip4844WithSidecar, TxEnvelope};
 use alloy_eips::eip2718::Decodable2718;
 use alloy_primitives::{Address, B256, map::HashSet};
 use parking_lot::Mutex;
@@ -58,10 +58,8 @@ impl TransactionPool {
         head: &Head,
     ) -> Result<Arc<Self>, ChainError> {
         let (events, outbox) = mpsc::channel(EVENT_QUEUE);
-        let state = State {
-            pool: Pool::new(config.pool.clone(), head_info(spec, head)),
-            number: head.block.number,
-        };
+        let state =
+            State { pool: Pool::new(config.pool.clone(), head_info(spec, head)), number: head.block.number };
         let pool = Arc::new(Self {
             store,
             state: Mutex::new(state),
@@ -101,7 +99,8 @@ impl TransactionPool {
             let state = self.state.lock();
             let Content { pending, queued } = state.pool.content();
             let all = pending.into_values().chain(queued.into_values()).flatten();
-            all.map(|transaction| (Arc::clone(&transaction), state.pool.is_local(&transaction.sender))).collect()
+            all.map(|transaction| (Arc::clone(&transaction), state.pool.is_local(&transaction.sender)))
+                .collect()
         };
         transactions.iter().flat_map(|(tx, local)| journal::encode(&tx.transaction, *local)).collect()
     }
@@ -118,16 +117,21 @@ impl TransactionPool {
         origin: Origin,
         allow_unprotected: bool,
     ) -> Result<B256, ChainError> {
-        let transaction =
-            TxEnvelope::decode_2718_exact(raw).map_err(|error| ChainError::Undecodable(describe(raw, &error)))?;
+        let transaction = TxEnvelope::decode_2718_exact(raw)
+            .map_err(|error| ChainError::Undecodable(describe(raw, &error)))?;
         let hash = *transaction.tx_hash();
         tracing::Span::current().record("hash", tracing::field::display(hash));
         if !allow_unprotected {
             quintet_txpool::replay_protected_only(&transaction)?;
         }
         let sender = transaction.recover_signer().map_err(|_| PoolError::InvalidSender)?;
-        let record = self.journal.get().map(|_| journal::encode(&transaction, origin == Origin::Local));
         let heavy = transaction.is_eip4844();
+        let transaction = if heavy && origin == Origin::Local && self.rules().osaka {
+            tokio::task::spawn_blocking(move || with_cell_proofs(transaction)).await?
+        } else {
+            transaction
+        };
+        let record = self.journal.get().map(|_| journal::encode(&transaction, origin == Origin::Local));
         let trace = propagation::current_trace();
         let submission = Submission { transaction, sender, origin, trace };
         let events = if heavy {
@@ -264,6 +268,11 @@ impl TransactionPool {
         self.state.lock().pool.content_from(sender)
     }
 
+    /// The rules on the head.
+    fn rules(&self) -> Rules {
+        self.state.lock().pool.validator().rules()
+    }
+
     /// Counts.
     pub fn status(&self) -> Status {
         self.state.lock().pool.status()
@@ -293,6 +302,22 @@ fn hashes(blocks: &[ExecutedBlock]) -> impl Iterator<Item = B256> {
     blocks.iter().flat_map(|block| block.block.transactions()).map(|(transaction, _)| *transaction.tx_hash())
 }
 
+/// A user's blob transaction with the proofs of EIP-7594, computed where it came with those of EIP-4844: geth does
+/// so for what comes by RPC, since not all wallets have moved. A sidecar that cannot be converted is left for
+/// the pool to refuse.
+fn with_cell_proofs(transaction: TxEnvelope) -> TxEnvelope {
+    let TxEnvelope::Eip4844(signed) = transaction else { return transaction };
+    let (variant, signature, hash) = signed.into_parts();
+    let variant = match variant {
+        TxEip4844Variant::TxEip4844WithSidecar(TxEip4844WithSidecar { tx, sidecar }) => {
+            let sidecar = sidecar.clone().try_convert_into_eip7594().unwrap_or(sidecar);
+            TxEip4844Variant::TxEip4844WithSidecar(TxEip4844WithSidecar { tx, sidecar })
+        }
+        bare @ TxEip4844Variant::TxEip4844(_) => bare,
+    };
+    TxEnvelope::Eip4844(Signed::new_unchecked(variant, signature, hash))
+}
+
 /// geth's words for bytes that are no transaction.
 fn describe(raw: &[u8], error: &alloy_eips::eip2718::Eip2718Error) -> String {
     use alloy_eips::eip2718::Eip2718Error::{RlpError, UnexpectedType};
@@ -320,7 +345,8 @@ fn head_info(spec: &ChainSpec, head: &Head) -> HeadInfo {
         cancun: fork >= Fork::Cancun,
         prague: fork >= Fork::Prague,
         osaka: fork >= Fork::Osaka,
-        max_blobs_per_tx: blobs.map_or(0, |blobs| usize::try_from(blobs.max_blobs_per_tx).unwrap_or(usize::MAX)),
+        max_blobs_per_tx: blobs
+            .map_or(0, |blobs| usize::try_from(blobs.max_blobs_per_tx).unwrap_or(usize::MAX)),
     };
     HeadInfo {
         number: header.number,

@@ -3,9 +3,9 @@
 use crate::chain::Chain;
 use crate::config::{Config, PendingConfig, PoolArgs};
 use crate::error::ChainError;
+use crate::genesis;
 use crate::pool::TICK;
 use crate::server::{ChainServer, PeerLinkServer};
-use crate::genesis;
 use quintet_events::{EventBus, LocalBus};
 use quintet_proto::chain::v1::peer_link_service_server::PeerLinkServiceServer;
 use quintet_service::grpc::{GrpcConfig, GrpcServer};

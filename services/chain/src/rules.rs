@@ -125,7 +125,8 @@ fn check_fork_fields(spec: &ChainSpec, header: &Header, parent: &Header) -> Resu
             return Err(format!("header is missing {name}"));
         }
     }
-    if let (Some(have), Some(want)) = (header.excess_blob_gas, spec.next_excess_blob_gas(parent, header.timestamp))
+    if let (Some(have), Some(want)) =
+        (header.excess_blob_gas, spec.next_excess_blob_gas(parent, header.timestamp))
         && have != want
     {
         return Err(format!("invalid excessBlobGas: have {have}, want {want}"));
@@ -148,13 +149,18 @@ pub(crate) fn check_body(spec: &ChainSpec, block: &Block) -> Result<(), Reason> 
     }
     let uncles = calculate_ommers_root(&body.ommers);
     if uncles != header.ommers_hash {
-        return Err(format!("uncle root hash mismatch (header value {}, calculated {uncles})", header.ommers_hash));
+        return Err(format!(
+            "uncle root hash mismatch (header value {}, calculated {uncles})",
+            header.ommers_hash
+        ));
     }
     match (&body.withdrawals, header.withdrawals_root) {
         (Some(withdrawals), Some(want)) => {
             let have = calculate_withdrawals_root(withdrawals);
             if have != want {
-                return Err(format!("withdrawals root hash mismatch (header value {want}, calculated {have})"));
+                return Err(format!(
+                    "withdrawals root hash mismatch (header value {want}, calculated {have})"
+                ));
             }
         }
         (None, Some(_)) => return Err("missing withdrawals in block body".to_owned()),

@@ -8,13 +8,13 @@ use crate::rules::fork_of;
 use alloy_primitives::{Address, B256, U256};
 use alloy_rlp::Encodable;
 use bytes::Bytes;
-use futures::stream::BoxStream;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use quintet_chain_api::{BuildRequest, block_from_bytes, executed_to_proto, pooled_to_proto};
 use quintet_chainspec::{Fork, Genesis};
 use quintet_events::{Event, Topics};
-use quintet_proto::chain::v1::chain_service_server::{ChainService, ChainServiceServer};
 use quintet_proto::chain::v1 as proto;
+use quintet_proto::chain::v1::chain_service_server::{ChainService, ChainServiceServer};
 use quintet_proto::common::v1 as common;
 use quintet_service::Service;
 use quintet_service::grpc::{to_status, unimplemented};
@@ -97,7 +97,10 @@ impl ChainService for ChainServer {
         }))
     }
 
-    async fn get_chain_spec(&self, _: Request<proto::GetChainSpecRequest>) -> Answer<proto::GetChainSpecResponse> {
+    async fn get_chain_spec(
+        &self,
+        _: Request<proto::GetChainSpecRequest>,
+    ) -> Answer<proto::GetChainSpecResponse> {
         let spec = &self.chain.spec;
         let genesis = Genesis { alloc: BTreeMap::default(), ..spec.genesis().clone() };
         let genesis_json = genesis.to_json().map_err(|error| to_status(&ChainError::from(error)))?;
@@ -144,7 +147,10 @@ impl ChainService for ChainServer {
         let sender = &request.get_ref().sender;
         let (pending, queued) = if sender.is_empty() {
             let content = self.chain.pool.content();
-            (content.pending.into_values().flatten().collect(), content.queued.into_values().flatten().collect())
+            (
+                content.pending.into_values().flatten().collect(),
+                content.queued.into_values().flatten().collect(),
+            )
         } else {
             self.chain.pool.content_from(&address(sender)?)
         };
@@ -229,8 +235,8 @@ impl ChainService for ChainServer {
         let mut blocks = request.into_inner();
         let (mut imported, mut skipped) = (0, 0);
         while let Some(request) = blocks.message().await? {
-            let block =
-                block_from_bytes(&request.block).map_err(|_| to_status(&ChainError::InvalidRequest("block")))?;
+            let block = block_from_bytes(&request.block)
+                .map_err(|_| to_status(&ChainError::InvalidRequest("block")))?;
             let outcome = self.blocking(move |chain| chain.import(recover(chain, block)?, 0)).await?;
             match outcome {
                 Imported::Known { .. } => skipped += 1,
@@ -295,7 +301,8 @@ fn recover(chain: &Chain, block: Block) -> Result<RecoveredBlock, ChainError> {
 }
 
 fn build_request(request: proto::BuildBlockRequest) -> Result<BuildRequest, Status> {
-    let optional = |bytes: &Bytes, what| if bytes.is_empty() { Ok(None) } else { hash(bytes, what).map(Some) };
+    let optional =
+        |bytes: &Bytes, what| if bytes.is_empty() { Ok(None) } else { hash(bytes, what).map(Some) };
     Ok(BuildRequest {
         parent_hash: optional(&request.parent_hash, "parent_hash")?,
         timestamp: request.timestamp,

@@ -7,7 +7,9 @@
 use crate::error::ChainError;
 use alloy_primitives::{B256, Bytes, U256};
 use quintet_store::{Store, StoreError, TrieFlush};
-use quintet_trie::{Layer, Nibbles, NodeReader, Overlay, Owner, TrieChanges, TrieError, TrieUpdate, node_key, storage_prefix};
+use quintet_trie::{
+    Layer, Nibbles, NodeReader, Overlay, Owner, TrieChanges, TrieError, TrieUpdate, node_key, storage_prefix,
+};
 use quintet_types::{BlockRef, StateDiff, StateError};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

@@ -32,7 +32,7 @@ impl Dispatcher {
         match envelope::parse(body) {
             Err(error) => envelope::error(&mut out.json, "null", &error),
             Ok(Message::Single(request)) => self.single(&request, headers, &mut out).await,
-            Ok(Message::Batch(requests)) => self.batch(&requests, headers, &mut out).await,
+            Ok(Message::Batch(requests)) => Box::pin(self.batch(&requests, headers, &mut out)).await,
         }
         out
     }
@@ -55,7 +55,7 @@ impl Dispatcher {
             otel.kind = "server",
             rpc.system = "jsonrpc",
             rpc.jsonrpc.version = "2.0",
-            rpc.batch.size = requests.len(),
+            rpc.batch.size = requests.len().cast_signed(),
         );
         if let Some(headers) = headers {
             quintet_service::propagation::extract(&span, headers);
@@ -138,7 +138,7 @@ impl Dispatcher {
             if let Some(headers) = headers {
                 quintet_service::propagation::extract(&span, headers);
             }
-            let answer = self.run(method, params, out).instrument(span.clone()).await;
+            let answer = Box::pin(self.run(method, params, out).instrument(span.clone())).await;
             record(&span, answer.as_ref().err());
             answer
         };
@@ -158,7 +158,7 @@ impl Dispatcher {
         match method.handler {
             Handler::Read(read) => match self.attempt(params, out, read, None, None) {
                 Err(Stop::NeedsPending) => {
-                    let pending = self.shared.pending().await?;
+                    let pending = Box::pin(self.shared.pending()).await?;
                     self.attempt(params, out, read, Some(&pending), None).map_err(Stop::into_error)
                 }
                 answer => answer.map_err(Stop::into_error),
@@ -166,8 +166,9 @@ impl Dispatcher {
             Handler::Evm(call) => self.long(call, self.shared.evm.timeout(), params, out).await,
             Handler::Search(search) => self.long(search, REQUEST_TIMEOUT, params, out).await,
             Handler::Remote(call) => {
-                let future = call(&self.shared, Params::new(params)?, out);
-                tokio::time::timeout(REQUEST_TIMEOUT, future).await.unwrap_or(Err(RpcError::Timeout))
+                let answer = call(&self.shared, Params::new(params)?, out);
+                let limited = tokio::time::timeout(REQUEST_TIMEOUT, answer);
+                Box::pin(limited).await.unwrap_or(Err(RpcError::Timeout))
             }
             Handler::Modules => {
                 Params::new(params)?.end()?;
@@ -186,7 +187,7 @@ impl Dispatcher {
         params: Option<&RawValue>,
         out: &mut Output,
     ) -> Result<(), RpcError> {
-        let pending = if wants_pending(params) { Some(self.shared.pending().await?) } else { None };
+        let pending = if wants_pending(params) { Some(Box::pin(self.shared.pending()).await?) } else { None };
         let run = |cancel: &AtomicBool| self.attempt(params, out, read, pending.as_ref(), Some(cancel));
         self.shared.evm.run_for(timeout, run).await?.map_err(Stop::into_error)
     }

@@ -44,7 +44,8 @@ impl Traces {
             target: "quintet_miner",
             parent: None,
             "miner: seal block",
-            block.number = job.parent.number.saturating_add(1),
+            // OTLP has signed integers only; an unsigned field would become text.
+            block.number = job.parent.number.saturating_add(1).cast_signed(),
             block.hash = Empty,
             block.transactions = Empty,
             outcome = Empty,
@@ -67,7 +68,7 @@ impl Traces {
     /// The block is built: its span goes on under its seal hash.
     pub(crate) fn built(&mut self, job: JobId, seal_hash: B256, transactions: u32) {
         let Some(build) = self.build.take_if(|build| build.job == job) else { return };
-        build.span.record("block.transactions", transactions);
+        build.span.record("block.transactions", i64::from(transactions));
         self.links.drain(..build.links);
         self.sealing.push_back((seal_hash, build.span));
         if self.sealing.len() > SPAN_LIMIT {

@@ -102,7 +102,10 @@ async fn unknown_parents_and_old_leases_are_refused() {
     assert!(lost.to_string().contains("lease is lost"), "{lost}");
     work.block.header.parent_hash = work.block.header.state_root;
     let orphan = node.client.submit_block(&work.block, 7).await.unwrap_err();
-    assert!(matches!(&orphan, ChainError::Rejected(text) if text.starts_with("unknown ancestor")), "{orphan}");
+    assert!(
+        matches!(&orphan, ChainError::Rejected(text) if text.starts_with("unknown ancestor")),
+        "{orphan}"
+    );
 }
 
 /// The trie is derived data: a node that dies without flushing it computes it again.

@@ -1,7 +1,7 @@
 //! The pool through the service: refusals in geth's words, and the durable journal.
 
 use crate::fixture::{Node, transfer};
-use alloy_consensus::TxLegacy;
+use alloy_consensus::{TxEip4844, TxLegacy};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, Bytes, TxKind, U256};
 use quintet_chain_api::ChainError;
@@ -20,10 +20,7 @@ async fn refusals_speak_as_geth_does() {
     let node = Node::temporary();
     node.send(&transfer(0, 0, 1)).await;
     assert_eq!(refusal(&node, transfer(0, 0, 1).encoded_2718()).await, "already known");
-    assert_eq!(
-        refusal(&node, transfer(0, 0, 2).encoded_2718()).await,
-        "replacement transaction underpriced"
-    );
+    assert_eq!(refusal(&node, transfer(0, 0, 2).encoded_2718()).await, "replacement transaction underpriced");
     let poor = refusal(&node, transfer(1, 0, u64::MAX).encoded_2718()).await;
     assert!(poor.starts_with("insufficient funds for gas * price + value: balance "), "{poor}");
     node.seal(1).await;
@@ -74,4 +71,37 @@ async fn the_pending_block_holds_what_waits() {
     let change = &pending.diff.accounts[&Address::with_last_byte(0x42)];
     assert_eq!(change.after.unwrap().balance, U256::from(5));
     assert_eq!(node.client.pending_block().await.unwrap().block.hash, pending.block.hash);
+}
+
+/// Wallets that know EIP-4844 only are served, as geth serves them: the proofs of Osaka are computed for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn old_blob_proofs_of_users_are_converted() {
+    let node = Node::temporary();
+    let transaction = TxEip4844 {
+        chain_id: 1337,
+        gas_limit: 21_000,
+        max_fee_per_gas: 3_000_000_000,
+        max_priority_fee_per_gas: 1_000_000_000,
+        max_fee_per_blob_gas: 1_000_000_000,
+        ..TxEip4844::default()
+    };
+    let old = dev_account(0).sign_blobs(transaction, &[b"a blob"], false);
+    node.send(&old).await;
+    let pooled = node.client.pool_transaction(*old.tx_hash()).await.unwrap().unwrap();
+    let sidecar = pooled.transaction.as_eip4844().unwrap().tx().sidecar().unwrap().clone();
+    assert!(sidecar.is_eip7594());
+    let block = node.seal(1).await.block;
+    let header = node.store.header(&block.hash).unwrap().unwrap();
+    assert_eq!(header.blob_gas_used, Some(131_072));
+    let raw = Bytes::from(
+        dev_account(1)
+            .sign_blobs(
+                TxEip4844 { chain_id: 1337, gas_limit: 21_000, ..TxEip4844::default() },
+                &[b"x"],
+                false,
+            )
+            .encoded_2718(),
+    );
+    let peer = node.client.send_transaction(raw, false, false).await.unwrap_err();
+    assert!(peer.to_string().contains("unexpected sidecar version"), "{peer}");
 }

@@ -6,12 +6,13 @@ use super::{HttpService, Served, websocket};
 use crate::error::RpcError;
 use crate::methods::Output;
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, ORIGIN, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 use std::time::Duration;
 
 /// Bytes of a request's body.
@@ -71,21 +72,20 @@ async fn answer(http: &HttpService, request: Request<Incoming>) -> Response<Part
         return response;
     }
     let (head, body) = request.into_parts();
-    let body = match tokio::time::timeout(READ_TIMEOUT, read(body)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(response)) => return response,
-        Err(_) => return refusal(StatusCode::REQUEST_TIMEOUT, "request body was not received in time"),
+    let body = match read(body).await {
+        Ok(body) => body,
+        Err(response) => return response,
     };
-    let out = match wait_for_block(http, &head.headers).await {
-        Ok(()) => http.dispatcher.answer(&body, Some(&head.headers)).await,
-        Err(error) => {
-            let mut out = Output::new(http.dispatcher.shared.reads.head_number());
-            crate::envelope::error(&mut out.json, "null", &error);
-            out
-        }
-    };
-    let response = respond(out);
-    if accepts_gzip(&head.headers) { compress(response).await } else { response }
+    // What is rare is boxed: every request moves the whole future, however little of it runs.
+    if let Some(wanted) = head.headers.get(MIN_BLOCK)
+        && let Err(error) = Box::pin(wait_for_block(http, wanted)).await
+    {
+        let mut out = Output::new(http.dispatcher.shared.reads.head_number());
+        crate::envelope::error(&mut out.json, "null", &error);
+        return respond(out);
+    }
+    let response = respond(http.dispatcher.answer(&body, Some(&head.headers)).await);
+    if accepts_gzip(&head.headers) { Box::pin(compress(response)).await } else { response }
 }
 
 fn validate(request: &Request<Incoming>, length: Option<u64>) -> Result<(), Response<Parts>> {
@@ -109,35 +109,40 @@ fn validate(request: &Request<Incoming>, length: Option<u64>) -> Result<(), Resp
     Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
 }
 
-/// The whole body; a short one is one frame, which is not copied.
+/// The whole body. Nearly always it came with the head, in one frame: then it is not copied, and no clock is set.
 async fn read(mut body: Incoming) -> Result<Bytes, Response<Parts>> {
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    let first = match body.frame().now_or_never() {
+        Some(None) => return Ok(Bytes::new()),
+        Some(Some(frame)) => data_of(frame)?,
+        None => Bytes::new(),
+    };
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let late = |_| refusal(StatusCode::REQUEST_TIMEOUT, "request body was not received in time");
+    let rest = tokio::time::timeout(READ_TIMEOUT, read_rest(body, first));
+    Box::pin(rest).await.map_err(late)?
+}
+
+async fn read_rest(mut body: Incoming, first: Bytes) -> Result<Bytes, Response<Parts>> {
+    let mut whole = BytesMut::from(first);
     while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else {
-            return Err(refusal(StatusCode::BAD_REQUEST, "request body was cut short"));
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        if first.is_empty() && rest.is_empty() {
-            first = data;
-            continue;
-        }
-        if rest.is_empty() {
-            rest.extend_from_slice(&first);
-            first = Bytes::new();
-        }
-        rest.extend_from_slice(&data);
-        if rest.len() as u64 > MOST_BODY {
-            let text = format!("content length too large ({}>{MOST_BODY})", rest.len());
+        whole.extend_from_slice(&data_of(frame)?);
+        if whole.len() as u64 > MOST_BODY {
+            let text = format!("content length too large ({}>{MOST_BODY})", whole.len());
             return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, &text));
         }
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+    Ok(whole.freeze())
+}
+
+fn data_of(frame: Result<Frame<Bytes>, hyper::Error>) -> Result<Bytes, Response<Parts>> {
+    let cut = |_| refusal(StatusCode::BAD_REQUEST, "request body was cut short");
+    Ok(frame.map_err(cut)?.into_data().unwrap_or_default())
 }
 
 /// Waits until the gateway holds the block that the caller has seen elsewhere.
-async fn wait_for_block(http: &HttpService, headers: &HeaderMap) -> Result<(), RpcError> {
-    let Some(wanted) = headers.get(MIN_BLOCK) else { return Ok(()) };
+async fn wait_for_block(http: &HttpService, wanted: &HeaderValue) -> Result<(), RpcError> {
     let wanted: u64 = wanted
         .to_str()
         .ok()
