@@ -85,7 +85,7 @@ async fn old_blob_proofs_of_users_are_converted() {
         max_fee_per_blob_gas: 1_000_000_000,
         ..TxEip4844::default()
     };
-    let old = dev_account(0).sign_blobs(transaction, &[b"a blob"], false);
+    let old = dev_account(0).sign_blobs(transaction.clone(), &[b"a blob"], false);
     node.send(&old).await;
     let pooled = node.client.pool_transaction(*old.tx_hash()).await.unwrap().unwrap();
     let sidecar = pooled.transaction.as_eip4844().unwrap().tx().sidecar().unwrap().clone();
@@ -93,15 +93,7 @@ async fn old_blob_proofs_of_users_are_converted() {
     let block = node.seal(1).await.block;
     let header = node.store.header(&block.hash).unwrap().unwrap();
     assert_eq!(header.blob_gas_used, Some(131_072));
-    let raw = Bytes::from(
-        dev_account(1)
-            .sign_blobs(
-                TxEip4844 { chain_id: 1337, gas_limit: 21_000, ..TxEip4844::default() },
-                &[b"x"],
-                false,
-            )
-            .encoded_2718(),
-    );
+    let raw = Bytes::from(dev_account(1).sign_blobs(transaction, &[b"x"], false).encoded_2718());
     let peer = node.client.send_transaction(raw, false, false).await.unwrap_err();
     assert!(peer.to_string().contains("unexpected sidecar version"), "{peer}");
 }
