@@ -62,8 +62,8 @@ pub(crate) fn init(args: &InitArgs) -> Result<(), NodeError> {
     let path = &args.genesis;
     let text =
         std::fs::read_to_string(path).map_err(|source| NodeError::Read { path: path.clone(), source })?;
-    let spec = ChainSpec::from_json(&text)
-        .map_err(|source| NodeError::Genesis { path: path.clone(), source })?;
+    let spec =
+        ChainSpec::from_json(&text).map_err(|source| NodeError::Genesis { path: path.clone(), source })?;
     let datadir = datadir(args.datadir.as_deref())?;
     let store = quintet_store::open(&chaindata(&datadir), &Options::default())?;
     genesis::init(store.as_ref(), &spec)?;
@@ -89,7 +89,14 @@ pub(crate) fn node(args: NodeArgs) -> Result<(), NodeError> {
         pending: pending(&args.miner),
         instant_finality: false,
     };
-    let setup = Setup { spec: Arc::new(spec), store, chain, miner: args.miner, signers: Signers::default(), dev: false };
+    let setup = Setup {
+        spec: Arc::new(spec),
+        store,
+        chain,
+        miner: args.miner,
+        signers: Signers::default(),
+        dev: false,
+    };
     process::run(args.shared, setup)
 }
 
@@ -148,7 +155,8 @@ fn pending(miner: &MinerConfig) -> PendingConfig {
 /// What `quintet dev` says of its accounts. The keys are those of a well-known mnemonic: never send anything
 /// of value to them.
 fn banner(args: &DevArgs, accounts: &[DevAccount], spec: &ChainSpec) -> String {
-    let mut text = format!("Quintet {} development network\n\nAvailable accounts\n", env!("CARGO_PKG_VERSION"));
+    let mut text =
+        format!("Quintet {} development network\n\nAvailable accounts\n", env!("CARGO_PKG_VERSION"));
     for (index, account) in accounts.iter().enumerate() {
         let _ = writeln!(text, "({index}) {} ({} ETH)", account.address, args.balance);
     }

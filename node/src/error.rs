@@ -54,7 +54,9 @@ pub(crate) enum NodeError {
     #[error("cannot start the async runtime: {0}")]
     Runtime(#[source] io::Error),
     /// The state does not have the root that the header promises.
-    #[error("block {number}: state root {computed} does not match the header's {header}: the data is damaged")]
+    #[error(
+        "block {number}: state root {computed} does not match the header's {header}: the data is damaged"
+    )]
     StateRoot {
         /// The block.
         number: u64,

@@ -41,8 +41,8 @@ pub(crate) fn run(args: SharedArgs, setup: Setup) -> Result<(), NodeError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(NodeError::Runtime)?;
     let process = args.process.clone();
-    let outcome =
-        runtime.block_on(quintet_service::run(&process, &Service::ALL, |context| start(args, setup, context)));
+    let outcome = runtime
+        .block_on(quintet_service::run(&process, &Service::ALL, |context| start(args, setup, context)));
     runtime.shutdown_background();
     outcome
 }
@@ -77,12 +77,10 @@ async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), N
     let network_id = config.network_id;
     let Context { supervisor, readiness } = context;
     let bus: Arc<dyn EventBus> = Arc::new(LocalBus::new());
-    let chain =
-        Arc::new(Chain::open(Arc::clone(&spec), Arc::clone(&store), Arc::clone(&bus), config)?);
+    let chain = Arc::new(Chain::open(Arc::clone(&spec), Arc::clone(&store), Arc::clone(&bus), config)?);
     quintet_chain::spawn_tasks(&chain, &supervisor);
     let chain_server = ChainServer::new(chain, supervisor.token()).into_server();
-    let chain_client =
-        |caller| ChainClient::new(Transport::local(caller, chain_server.clone()));
+    let chain_client = |caller| ChainClient::new(Transport::local(caller, chain_server.clone()));
 
     let miner = Miner::new(&miner_config, chain_client(Service::Miner), Arc::clone(&bus))?;
     let miner_client = MinerClient::new(Transport::local(Service::Gateway, miner.server()));

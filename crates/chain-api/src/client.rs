@@ -83,14 +83,16 @@ impl ChainClient {
 
     /// One transaction of the pool.
     pub async fn pool_transaction(&self, hash: B256) -> Result<Option<PooledTransaction>, ChainError> {
-        let request = proto::GetPoolTransactionRequest { hash: bytes::Bytes::copy_from_slice(hash.as_slice()) };
+        let request =
+            proto::GetPoolTransactionRequest { hash: bytes::Bytes::copy_from_slice(hash.as_slice()) };
         let response = self.rpc.clone().get_pool_transaction(request).await?.into_inner();
         response.transaction.as_ref().map(convert::pooled_from_proto).transpose()
     }
 
     /// The pool's transactions, of one account or of all.
     pub async fn pool_content(&self, sender: Option<Address>) -> Result<Vec<PooledTransaction>, ChainError> {
-        let sender = sender.map(|sender| bytes::Bytes::copy_from_slice(sender.as_slice())).unwrap_or_default();
+        let sender =
+            sender.map(|sender| bytes::Bytes::copy_from_slice(sender.as_slice())).unwrap_or_default();
         let request = proto::GetPoolContentRequest { sender };
         let response = self.rpc.clone().get_pool_content(request).await?.into_inner();
         response.transactions.iter().map(convert::pooled_from_proto).collect()
@@ -118,7 +120,8 @@ impl ChainClient {
 
     /// The block that would be sealed now on the head, executed.
     pub async fn pending_block(&self) -> Result<ExecutedBlock, ChainError> {
-        let response = self.rpc.clone().get_pending_block(proto::GetPendingBlockRequest {}).await?.into_inner();
+        let response =
+            self.rpc.clone().get_pending_block(proto::GetPendingBlockRequest {}).await?.into_inner();
         let block = response.block.as_ref().ok_or(ChainError::Malformed("no pending block"))?;
         convert::executed_from_proto(block)
     }

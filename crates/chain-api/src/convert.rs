@@ -7,9 +7,7 @@ use alloy_primitives::{Address, B256, U256};
 use alloy_rlp::{Decodable, Encodable};
 use bytes::Bytes;
 use quintet_proto::{chain::v1 as proto, common::v1 as common};
-use quintet_types::{
-    Block, BlockRef, ExecutedBlock, RecoveredBlock, decode_receipts, encode_receipts,
-};
+use quintet_types::{Block, BlockRef, ExecutedBlock, RecoveredBlock, decode_receipts, encode_receipts};
 use std::sync::Arc;
 
 /// RLP of a value, as message bytes.

@@ -15,4 +15,6 @@ mod store;
 
 pub use embedded::{Durability, Options, open, open_temporary};
 pub use error::StoreError;
-pub use store::{GENESIS_KEY, AccountChange, Commit, StateChanges, Store, TableStats, TransactionLocation, TrieFlush};
+pub use store::{
+    AccountChange, Commit, GENESIS_KEY, StateChanges, Store, TableStats, TransactionLocation, TrieFlush,
+};

@@ -64,8 +64,7 @@ pub fn recover_sender<T: SignerRecoverable>(transaction: &T, low_s: bool) -> Res
 /// # Errors
 /// Names the first transaction whose signature is not valid.
 pub fn recover_senders(transactions: &[Transaction], low_s: bool) -> Result<Vec<Address>, RecoveryFailed> {
-    let sender = |(index, transaction)| {
-        recover_sender(transaction, low_s).map_err(|_| RecoveryFailed { index })
-    };
+    let sender =
+        |(index, transaction)| recover_sender(transaction, low_s).map_err(|_| RecoveryFailed { index });
     transactions.iter().enumerate().map(sender).collect()
 }
