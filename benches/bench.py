@@ -48,7 +48,8 @@ def signed_transfers() -> list[str]:
     by_account = kept.read_text().split()
     if len(by_account) != ACCOUNTS * TRANSFERS_EACH:
         raise BenchError(f"{kept} is not complete; remove it")
-    return [by_account[account * TRANSFERS_EACH + nonce] for nonce in range(TRANSFERS_EACH) for account in range(ACCOUNTS)]
+    firsts = range(0, len(by_account), TRANSFERS_EACH)
+    return [by_account[first + nonce] for nonce in range(TRANSFERS_EACH) for first in firsts]
 
 
 def sign(first: int, end: int) -> str:

@@ -161,7 +161,7 @@ def calls(node: Node, content: Content) -> list[Call]:
     full = f"`eth_getBlockByNumber`, {TRANSFERS:,} transactions"
     return [
         Call("`eth_blockNumber`", "71,000", "eth_blockNumber", [], lambda head: int(head, 16) > LOG_BLOCKS),
-        Call("`eth_getBalance`", "44,000", "eth_getBalance", [content.recipient, "latest"], lambda wei: int(wei, 16) > 0),
+        Call("`eth_getBalance`", "44,000", "eth_getBalance", [content.recipient, "latest"], is_positive),
         Call("`eth_getStorageAt`", "38,000", "eth_getStorageAt", [content.token, slot, "latest"]),
         Call("`eth_call`, a token's balanceOf", "20,400", "eth_call", [balance_of, "latest"]),
         Call("`eth_call`, a loop of 1,000 keccaks", "1,090", "eth_call", [{"to": content.keccak}, "latest"]),
@@ -169,6 +169,10 @@ def calls(node: Node, content: Content) -> list[Call]:
         Call(f"{full}, full", "139", "eth_getBlockByNumber", [large, True], count_transactions),
         Call(f"`eth_getLogs`, {LOG_BLOCKS} blocks, one address and topic", "8,000", "eth_getLogs", [logs], log_data),
     ]
+
+
+def is_positive(wei: str) -> bool:
+    return int(wei, 16) > 0
 
 
 def count_transactions(block: dict) -> int:

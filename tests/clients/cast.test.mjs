@@ -113,8 +113,10 @@ describe('transactions', () => {
   it("is refused in geth's words", async () => {
     const nonce = await number('nonce', account);
     const sending = (...flags) => failure('send', '--private-key', key, stranger(), '--gas-limit', 21_000, ...flags);
-    assert.match(await sending('--nonce', nonce - 1n), new RegExp(`code -32000: nonce too low: next nonce ${nonce}, tx nonce ${nonce - 1n}`));
-    assert.match(await sending('--value', 10n ** 30n), /code -32000: insufficient funds for gas \* price \+ value: balance \d+, tx cost \d+, overshot \d+/);
+    const tooLow = `code -32000: nonce too low: next nonce ${nonce}, tx nonce ${nonce - 1n}`;
+    assert.ok((await sending('--nonce', nonce - 1n)).includes(tooLow));
+    const overdraft = /code -32000: insufficient funds for gas \* price \+ value: balance \d+, tx cost \d+, overshot \d+/;
+    assert.match(await sending('--value', 10n ** 30n), overdraft);
     assert.match(await sending('--chain', 1), /invalid sender: invalid chain id for signer: have 1 want 1337/);
   });
 
@@ -149,12 +151,13 @@ describe('contracts', () => {
   });
 
   it('decodes reverts of calls and of estimates', async () => {
+    const selector = (await cast('sig', 'InsufficientDeposit(uint256,uint256)')).slice(2);
     for (const command of ['call', 'estimate']) {
-      assert.match(await failure(command, vault, 'setFee(uint256)', 1, '--from', stranger()), /code 3: execution reverted: only the owner/);
-      assert.match(await failure(command, token, 'transfer(address,uint256)', stranger(), 1, '--from', stranger()), /insufficient balance/);
-      const selector = (await cast('sig', 'InsufficientDeposit(uint256,uint256)')).slice(2);
-      assert.match(await failure(command, vault, 'withdraw(uint256)', 5, '--from', stranger()), new RegExp(`execution reverted.*${selector}`, 's'));
-      assert.match(await failure(command, vault, 'divide(uint256,uint256)', 1, 0), /code 3: execution reverted: division or modulo by zero/);
+      const refused = (...call) => failure(command, ...call, '--from', stranger());
+      assert.match(await refused(vault, 'setFee(uint256)', 1), /code 3: execution reverted: only the owner/);
+      assert.match(await refused(token, 'transfer(address,uint256)', stranger(), 1), /code 3: execution reverted: insufficient balance/);
+      assert.match(await refused(vault, 'withdraw(uint256)', 5), new RegExp(`code 3: execution reverted.*${selector}`, 's'));
+      assert.match(await refused(vault, 'divide(uint256,uint256)', 1, 0), /code 3: execution reverted: division or modulo by zero/);
     }
   });
 
@@ -182,10 +185,11 @@ it('queries logs', async () => {
   const receivers = [stranger(), stranger()];
   const receipts = [];
   for (const to of receivers) receipts.push(await send(token, 'transfer(address,uint256)', to, 11));
+  const hashesOf = (items) => items.map(({ transactionHash }) => transactionHash);
   const logs = async (...query) =>
-    (await json('logs', '--address', token, '--from-block', BigInt(receipts[0].blockNumber), ...query)).map(({ transactionHash }) => transactionHash);
+    hashesOf(await json('logs', '--address', token, '--from-block', BigInt(receipts[0].blockNumber), ...query));
   const event = 'Transfer(address indexed,address indexed,uint256)';
-  const hashes = receipts.map(({ transactionHash }) => transactionHash);
+  const hashes = hashesOf(receipts);
   assert.deepEqual(await logs(event), hashes);
   assert.deepEqual(await logs(event, '', receivers[1]), [hashes[1]]);
   assert.deepEqual(await logs('--to-block', BigInt(receipts[0].blockNumber)), [hashes[0]]);

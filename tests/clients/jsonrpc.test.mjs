@@ -5,7 +5,9 @@ import { request as httpRequest } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 import { HDNodeWallet, Transaction, Wallet, id as hashOf, keccak256 } from 'ethers';
 import WebSocket from 'ws';
-import { accountOf, ask, chainId, compiled, eventually, gwei, mnemonic, post, receiptOf, rpc, rpcUrl, sidecar, word, wsUrl } from './support.mjs';
+import {
+  accountOf, ask, chainId, compiled, eventually, gwei, mnemonic, post, receiptOf, rpc, rpcUrl, sidecar, word, wsUrl,
+} from './support.mjs';
 
 const account = HDNodeWallet.fromPhrase(mnemonic, undefined, `m/44'/60'/0'/0/${accountOf.jsonrpc}`);
 const stranger = () => Wallet.createRandom().address.toLowerCase();
@@ -42,7 +44,8 @@ describe('the protocol', () => {
   const call = (id, method, params = []) => ({ jsonrpc: '2.0', id, method, params });
 
   it('answers a batch in order, each with its own error', async () => {
-    const answers = await raw([call(1, 'eth_chainId'), call('two', 'eth_nothing'), { jsonrpc: '2.0', method: 'eth_chainId' }, call(3, 'eth_getBalance'), 7]);
+    const notification = { jsonrpc: '2.0', method: 'eth_chainId' };
+    const answers = await raw([call(1, 'eth_chainId'), call('two', 'eth_nothing'), notification, call(3, 'eth_getBalance'), 7]);
     assert.deepEqual(answers.map(({ id }) => id), [1, 'two', 3, null]);
     assert.equal(answers[0].result, '0x539');
     assert.deepEqual(answers.slice(1).map(({ error }) => [error.code, error.message]), [
@@ -86,14 +89,27 @@ describe('HTTP', () => {
     return [response.status, (await response.text()).trim()];
   };
 
+  /** Status and text of the answer to headers that fetch would not send, with or without the body that they announce. */
+  const announce = (headers, body) =>
+    new Promise((resolve, reject) => {
+      const sent = httpRequest(rpcUrl, { method: 'POST', headers }, async (response) => {
+        const text = (await response.setEncoding('utf8').toArray()).join('').trim();
+        sent.destroy();
+        resolve([response.statusCode, text]);
+      });
+      sent.on('error', reject);
+      if (body) sent.end(body);
+      else sent.flushHeaders();
+    });
+
   it('checks method, content type, length', async () => {
     assert.deepEqual(await status('GET'), [200, '']);
     assert.deepEqual(await status('PUT', '{}', { 'content-type': 'application/json' }), [405, 'method not allowed']);
     const wrongType = [415, 'invalid content type, only application/json is supported'];
     assert.deepEqual(await status('POST', '{}', { 'content-type': 'text/plain' }), wrongType);
-    const long = JSON.stringify(' '.repeat(5 * 1024 * 1024));
-    const tooLong = [413, `content length too large (${long.length}>${5 * 1024 * 1024})`];
-    assert.deepEqual(await status('POST', long, { 'content-type': 'application/json' }), tooLong);
+    const limit = 5 * 1024 * 1024;
+    const tooLong = [413, `content length too large (${limit + 1}>${limit})`];
+    assert.deepEqual(await announce({ 'content-type': 'application/json', 'content-length': limit + 1 }), tooLong);
   });
 
   it('compresses for those who ask', async () => {
@@ -105,14 +121,8 @@ describe('HTTP', () => {
   });
 
   it('serves known hosts alone', async () => {
-    const asking = (host) =>
-      new Promise((resolve, reject) => {
-        const sent = httpRequest(rpcUrl, { method: 'POST', headers: { host, 'content-type': 'application/json' } }, (response) => {
-          response.resume();
-          resolve(response.statusCode);
-        });
-        sent.on('error', reject).end('{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}');
-      });
+    const body = '{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}';
+    const asking = async (host) => (await announce({ host, 'content-type': 'application/json', 'content-length': body.length }, body))[0];
     assert.deepEqual([await asking('localhost:1'), await asking('10.1.2.3'), await asking('evil.example')], [200, 200, 403]);
   });
 });
@@ -174,7 +184,8 @@ describe('the pool', () => {
     const code = `0x${'00'.repeat(49_153)}`;
     await refused({ to: null, data: code, gasLimit: 5_000_000n }, 'max initcode size exceeded: code size 49153 limit 49152');
     const cost = 1n + 21_000n * 20n * gwei;
-    await refused({ nonce: 0, value: 1n }, `insufficient funds for gas * price + value: balance 0, tx cost ${cost}, overshot ${cost}`, Wallet.createRandom());
+    const overdraft = `insufficient funds for gas * price + value: balance 0, tx cost ${cost}, overshot ${cost}`;
+    await refused({ nonce: 0, value: 1n }, overdraft, Wallet.createRandom());
     await refused({ gasLimit: 10_000_000n, maxFeePerGas: 200n * gwei }, 'tx fee (2.00 ether) exceeds the configured cap (1.00 ether)');
     assert.equal(await nonceNow(), nonce);
   });
@@ -186,7 +197,7 @@ describe('the pool', () => {
     const body = transaction.unsignedSerialized;
     const high = withSignature(body, 1 - yParity, r, word(order - BigInt(s)));
     await refuses(['eth_sendRawTransaction', high], -32000, 'invalid sender: invalid transaction v, r, s values');
-    await refuses(['eth_sendRawTransaction', '0x02c0'], -32000, /^rlp: too few elements/);
+    await refuses(['eth_sendRawTransaction', '0x02c0'], -32000, 'rlp: too few elements for types.DynamicFeeTx');
     await refuses(['eth_sendRawTransaction', '0x7f01'], -32000, 'transaction type not supported');
   });
 
@@ -224,11 +235,13 @@ describe('logs and filters', () => {
     await refuses(['eth_getFilterLogs', filter], -32000, 'filter not found');
   });
 
-  it('gives all of a filter\'s logs again and again', async () => {
+  it('gives all logs of a filter again and again', async () => {
     const first = await setFee(31n);
     const filter = await rpc('eth_newFilter', { address: [vault], fromBlock: first.blockNumber, toBlock: 'latest' });
     await setFee(32n);
-    for (let round = 0; round < 2; round++) assert.deepEqual((await rpc('eth_getFilterLogs', filter)).map(({ topics }) => topics[2]), [word(31n), word(32n)]);
+    for (let round = 0; round < 2; round++) {
+      assert.deepEqual((await rpc('eth_getFilterLogs', filter)).map(({ topics }) => topics[2]), [word(31n), word(32n)]);
+    }
     const blocks = await rpc('eth_newBlockFilter');
     await refuses(['eth_getFilterLogs', blocks], -32000, 'filter not found');
   });
@@ -245,9 +258,10 @@ describe('logs and filters', () => {
     const range = (fromBlock, toBlock) => ['eth_getLogs', { fromBlock, toBlock }];
     await refuses(range('0x2', '0x1'), -32602, 'invalid block range params');
     const both = { blockHash: unknownHash, fromBlock: '0x1' };
-    await refuses(['eth_getLogs', both], -32602, 'invalid argument 0: cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other');
+    const choose = 'invalid argument 0: cannot specify both BlockHash and FromBlock/ToBlock, choose one or the other';
+    await refuses(['eth_getLogs', both], -32602, choose);
     await refuses(['eth_getLogs', { blockHash: unknownHash }], -32000, 'unknown block');
-    await refuses(['eth_getLogs', { topics: Array(5).fill(null) }], -32000, 'exceed max topics');
+    await refuses(['eth_getLogs', { topics: Array(5).fill(null) }], -32602, 'invalid argument 0: exceed max topics');
   });
 
   it('sets the bloom of receipt and block', async () => {

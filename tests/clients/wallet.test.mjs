@@ -153,7 +153,8 @@ it('holds a token, and warns of a call that fails', async () => {
   const [log] = await page('eth_getLogs', { address: token, fromBlock: receipt.blockNumber, toBlock: 'latest' });
   assert.deepEqual([log.transactionHash, log.topics[2], log.data], [receipt.transactionHash, word(to), word(10n)]);
 
-  const reason = `0x08c379a0${word(0x20n).slice(2)}${word(20n).slice(2)}${Buffer.from('insufficient balance').toString('hex').padEnd(64, '0')}`;
+  const text = Buffer.from('insufficient balance');
+  const reason = `0x08c379a0${word(0x20n).slice(2)}${word(BigInt(text.length)).slice(2)}${text.toString('hex').padEnd(64, '0')}`;
   await assert.rejects(page('eth_estimateGas', { ...call, data: transfer(991n) }), {
     code: 3, message: 'execution reverted: insufficient balance', data: reason,
   });

@@ -1,5 +1,6 @@
 //! What tests share: conformance vectors, the chains in them, accounts with keys, the networks that vectors name; and
-//! for tests of whole processes, a way to run them, a JSON-RPC client, and a collector of OpenTelemetry spans.
+//! for tests of whole processes, a way to run them, a JSON-RPC client, the checks that every service must pass, and a
+//! collector of OpenTelemetry spans.
 //!
 //! For tests only: it panics where a test should fail.
 
@@ -9,4 +10,5 @@ pub mod networks;
 pub mod otlp;
 pub mod process;
 pub mod rpc;
+pub mod service;
 pub mod vectors;

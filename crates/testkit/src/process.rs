@@ -13,9 +13,9 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 /// How long a process may take to be ready, or to end when it is asked to.
-const DEADLINE: Duration = Duration::from_mins(1);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 /// Between looks at a process that is starting.
-const POLL: Duration = Duration::from_millis(20);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
 /// Free ports are looked for here: below the range that the system takes connections' own ports from, so that
 /// a port which was free a moment ago is not taken by a connection.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;

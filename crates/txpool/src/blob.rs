@@ -2,7 +2,6 @@
 
 use crate::{PoolError, Rules};
 use alloy_eips::eip4844::BlobTransactionValidationError;
-use alloy_eips::eip4844::env_settings::EnvKzgSettings;
 use alloy_eips::eip4844::kzg_to_versioned_hash;
 use alloy_eips::eip7594::{BlobTransactionSidecarVariant, CELLS_PER_EXT_BLOB};
 use alloy_primitives::B256;
@@ -38,12 +37,18 @@ pub(crate) fn validate_sidecar(
         return Err(PoolError::BlobLimitExceeded { count: hashes.len(), limit });
     }
     check_format(sidecar, rules)?;
-    sidecar.validate(hashes, EnvKzgSettings::Default.get()).map_err(|error| {
+    sidecar.validate(hashes, kzg_settings()).map_err(|error| {
         PoolError::KzgVerification(match error {
             BlobTransactionValidationError::InvalidProof => "invalid proof".into(),
             other => other.to_string(),
         })
     })
+}
+
+/// The trusted setup, without tables computed ahead: those take seconds and 100 MiB, and help only those who
+/// compute proofs all day. Loaded at the first call.
+pub fn kzg_settings() -> &'static c_kzg::KzgSettings {
+    c_kzg::ethereum_kzg_settings(0)
 }
 
 /// The commitments must be those signed for.

@@ -32,6 +32,7 @@ mod validate;
 
 pub use add::Added;
 pub use best::BestTransactions;
+pub use blob::kzg_settings;
 pub use config::Config;
 pub use entry::{Origin, Submission};
 pub use error::{DropReason, PoolError};

@@ -16,7 +16,7 @@ use quintet_service::propagation;
 use quintet_store::Store;
 use quintet_txpool::{
     AccountView, BestTransactions, Content, Event, HeadInfo, HeadUpdate, Origin, Pool, PoolError, Rules,
-    Status, Submission, TxStatus, journal,
+    Status, Submission, TxStatus, journal, kzg_settings,
 };
 use quintet_types::{Account, ExecutedBlock, PoolEvent, PoolTransaction, RecoveredBlock, TraceContext};
 use std::collections::BTreeMap;
@@ -310,7 +310,10 @@ fn with_cell_proofs(transaction: TxEnvelope) -> TxEnvelope {
     let (variant, signature, hash) = signed.into_parts();
     let variant = match variant {
         TxEip4844Variant::TxEip4844WithSidecar(TxEip4844WithSidecar { tx, sidecar }) => {
-            let sidecar = sidecar.clone().try_convert_into_eip7594().unwrap_or(sidecar);
+            let sidecar = {
+                let converted = sidecar.clone().try_convert_into_eip7594_with_settings(kzg_settings());
+                converted.unwrap_or(sidecar)
+            };
             TxEip4844Variant::TxEip4844WithSidecar(TxEip4844WithSidecar { tx, sidecar })
         }
         bare @ TxEip4844Variant::TxEip4844(_) => bare,

@@ -79,6 +79,8 @@ pub async fn run(args: ProcessArgs, context: Context) -> Result<(), ProcessError
 /// Starts what a chain does by itself: publishing pool events, and looking over the pool's age. At shutdown
 /// the trie is written, so that the next start has nothing to compute again.
 pub fn spawn_tasks(chain: &Arc<Chain>, supervisor: &Supervisor) {
+    // So that the first blob transaction does not wait for it.
+    tokio::task::spawn_blocking(quintet_txpool::kzg_settings);
     if let Some(outbox) = chain.pool.take_outbox() {
         let task = publish_pool_events(Arc::clone(&chain.bus), outbox, supervisor.token());
         supervisor.spawn("pool events", task);

@@ -1,5 +1,6 @@
 //! The gateway over real sockets, on real chains.
 
+mod binary;
 mod chain;
 mod protocol;
 mod reads;
