@@ -28,11 +28,15 @@ SCRIPTS = pathlib.Path(__file__).parent / "wrk"
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """Requests a second, and latencies in milliseconds."""
+    """Requests a second, latencies in milliseconds, and the node's own processor time in microseconds a request.
+
+    The last is the one that other work on the machine changes least.
+    """
 
     rate: float
     p50: float
     p99: float
+    cost: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,9 +54,9 @@ class Transfers:
 
 
 def wrk(node: Node, script: str, body: pathlib.Path, seconds: int) -> subprocess.Popen:
-    command = ["wrk", "--threads=1", f"--connections={CONNECTIONS}", f"--duration={seconds}s", f"--timeout={2 * LONGEST}s"]
+    command = ["wrk", "--threads=1", f"--connections={CONNECTIONS}", f"--timeout={2 * LONGEST}s"]
+    command += [f"--duration={seconds}s", f"--script={SCRIPTS / script}", node.url]
     environment = {**os.environ, "BENCH_BODY": str(body), "BENCH_LUA": str(SCRIPTS)}
-    command += [f"--script={SCRIPTS / script}", node.url]
     return subprocess.Popen(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=1
     )
@@ -72,27 +76,30 @@ def summary(lines: list[str]) -> dict:
     raise BenchError(f"wrk gave no figures: {''.join(lines)[-1000:]}")
 
 
-def figures(found: dict) -> Load:
+def figures(found: dict, used: float) -> Load:
+    """The figures of a load that took `used` seconds of the node's processor time."""
     if found["failed"] or not found["requests"]:
         raise BenchError(f"failed requests: {found}")
-    return Load(found["requests"] / found["duration"] * 1e6, found["p50"] / 1e3, found["p99"] / 1e3)
+    requests = found["requests"]
+    return Load(requests / found["duration"] * 1e6, found["p50"] / 1e3, found["p99"] / 1e3, used / requests * 1e6)
 
 
 def read(node: Node, call: Call, folder: pathlib.Path, seconds: int) -> Load:
     """Sends one call again and again, after a warm-up. Every answer must be of the size of the one that was checked."""
     body = folder / "body.json"
     body.write_text(call.body())
-    found = {}
+    found, used = {}, 0.0
     for duration in durations(node, call, seconds):
+        before = node.processor_time()
         process = wrk(node, "repeat.lua", body, duration)
         try:
             output, _ = process.communicate(timeout=duration + 30)
         finally:
             end(process)
-        found = summary(output.splitlines(keepends=True))
+        found, used = summary(output.splitlines(keepends=True)), node.processor_time() - before
         # What was asked for and not awaited must not burden the next measure.
         node.settle()
-    load = figures(found)
+    load = figures(found, used)
     answer, size = node.post(call.body())
     if b'"result"' not in answer:
         raise BenchError(f"{node.name}: {call.title}: {answer[:300]!r}")
@@ -114,6 +121,7 @@ def durations(node: Node, call: Call, seconds: int) -> list[int]:
 def transfer(node: Node, bodies: pathlib.Path, last_hashes: list[str], mined: Callable[[], int]) -> Transfers:
     """Sends each transfer once, and waits until the last of every sender has a receipt."""
     sent = sum(1 for _ in bodies.open())
+    before = node.processor_time()
     process = wrk(node, "once.lua", bodies, int(TRANSFER_LIMIT))
     lines, output = queue.Queue(), []
 
@@ -155,7 +163,7 @@ def transfer(node: Node, bodies: pathlib.Path, last_hashes: list[str], mined: Ca
         done,
         accepted / ((last or finished) - first),
         done / (finished - first),
-        figures(summary(output)),
+        figures(summary(output), node.processor_time() - before),
         node.memory(),
         refusal,
     )

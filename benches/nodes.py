@@ -114,16 +114,16 @@ class Node:
     def settle(self) -> None:
         """Returns when the process has been without work for a moment."""
         deadline = time.perf_counter() + SETTLE_LIMIT
-        used = -1
-        while (now := self._processor_ticks()) > used + 1 and time.perf_counter() < deadline:
+        used = -1.0
+        while (now := self.processor_time()) > used + 0.015 and time.perf_counter() < deadline:
             used = now
             time.sleep(0.1)
 
-    def _processor_ticks(self) -> int:
-        """Hundredths of a second that the process has run for."""
+    def processor_time(self) -> float:
+        """Seconds that the process has run for, over all processors."""
         # The program's name, in parentheses, may hold blanks.
         fields = pathlib.Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def pause(self) -> None:
         """Holds the process still, so that it takes nothing from the other's measure."""

@@ -37,6 +37,7 @@ def machine() -> str:
 def read_table(rows: list[tuple[Call, dict[str, Load]]], memory: dict[str, int], connections: int, seconds: int) -> str:
     """The reads; memory is that of the nodes after all of them."""
     head = ["call", "geth 1.8.27", "anvil", "goal", "quintet", "anvil p50 / p99 ms", "quintet p50 / p99 ms"]
+    head += ["anvil / quintet µs", "rate holds", "p99 holds"]
     lines = []
     for call, loads in rows:
         ours, theirs = loads["quintet"], loads["anvil"]
@@ -49,12 +50,13 @@ def read_table(rows: list[tuple[Call, dict[str, Load]]], memory: dict[str, int],
                 f"{ours.rate:,.0f}",
                 latency(theirs),
                 latency(ours),
+                f"{theirs.cost:,.0f} / {ours.cost:,.0f}",
                 mark(ours.rate >= theirs.rate),
                 mark(ours.p99 <= theirs.p99),
             ]
         )
-    text = f"Requests a second over {connections} connections, {seconds} s each:\n\n"
-    text += table([*head, "rate holds", "p99 holds"], lines)
+    text = f"Requests a second over {connections} connections, {seconds} s each; µs: processor time a request.\n\n"
+    text += table(head, lines)
     after = ", ".join(f"{name} {size / MIB:,.0f} MiB" for name, size in memory.items())
     return f"{text}\nMemory after these reads: {after}.\n"
 

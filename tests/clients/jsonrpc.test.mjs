@@ -197,8 +197,13 @@ describe('the pool', () => {
     const body = transaction.unsignedSerialized;
     const high = withSignature(body, 1 - yParity, r, word(order - BigInt(s)));
     await refuses(['eth_sendRawTransaction', high], -32000, 'invalid sender: invalid transaction v, r, s values');
-    await refuses(['eth_sendRawTransaction', '0x02c0'], -32000, 'rlp: too few elements for types.DynamicFeeTx');
+  });
+
+  it('refuses what is not a transaction', async () => {
     await refuses(['eth_sendRawTransaction', '0x7f01'], -32000, 'transaction type not supported');
+    await refuses(['eth_sendRawTransaction', '0x02'], -32000, 'typed transaction too short');
+    await refuses(['eth_sendRawTransaction', '0x02c0'], -32000, 'rlp: too few elements for types.DynamicFeeTx');
+    await refuses(['eth_sendRawTransaction', '0xc0'], -32000, 'rlp: too few elements for types.LegacyTx');
   });
 
   it('checks blobs', async () => {

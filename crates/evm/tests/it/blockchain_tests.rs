@@ -2,8 +2,9 @@
 //! receipts, gas, requests and the state root must be what their headers say. Headers that break a rule are
 //! the consensus engines' tests. A deterministic sample in `cargo test`; all with `QUINTET_FULL=1`.
 
+use crate::archive::{Report, run_archive};
 use crate::specs::network;
-use crate::state_tests::{EIP_7610, PreAccount, Report, insert_all, is_eip_7610};
+use crate::state_tests::{EIP_7610, PreAccount, insert_all, is_eip_7610};
 use alloy_consensus::proofs::calculate_receipt_root;
 use alloy_eips::eip7840::BlobParams;
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
@@ -11,12 +12,10 @@ use alloy_rlp::Decodable;
 use quintet_chainspec::ChainSpec;
 use quintet_evm::test_utils::MemoryState;
 use quintet_evm::{execute_block, logs_bloom};
-use quintet_testkit::vectors::{archive, files};
 use quintet_types::{Block, Header, RecoveredBlock, recover_senders};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Mutex;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -62,43 +61,22 @@ impl TestBlock {
 
 #[test]
 fn blockchain_tests_proof_of_work() {
-    run_archive("03", 20);
+    run_archive("03", 20, run_file);
 }
 
 #[test]
 fn blockchain_tests_istanbul_to_cancun() {
-    run_archive("04", 20);
+    run_archive("04", 20, run_file);
 }
 
 #[test]
 fn blockchain_tests_of_execution_spec_tests() {
-    run_archive("05", 40);
+    run_archive("05", 40, run_file);
 }
 
 #[test]
 fn blockchain_tests_made_of_state_tests() {
-    run_archive("19", 40);
-}
-
-fn run_archive(number: &str, sample: usize) {
-    let Some(root) = archive(number) else { return };
-    let every = if std::env::var_os("QUINTET_FULL").is_some() { 1 } else { sample };
-    // From the middle: the first of each twenty has one that hashes 1.4 GB, ten seconds of honest work.
-    let files: Vec<_> = files(&root, "json").into_iter().skip(every / 2).step_by(every).collect();
-    assert!(!files.is_empty(), "no vectors in {}", root.display());
-    let report = Mutex::new(Report::default());
-    std::thread::scope(|scope| {
-        for half in 0..2 {
-            let (files, report) = (&files, &report);
-            scope.spawn(move || {
-                for file in files.iter().skip(half).step_by(2) {
-                    let result = run_file(file);
-                    report.lock().unwrap().merge(result);
-                }
-            });
-        }
-    });
-    report.into_inner().unwrap().finish(number, files.len());
+    run_archive("19", 40, run_file);
 }
 
 fn run_file(file: &Path) -> Report {

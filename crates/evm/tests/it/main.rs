@@ -1,5 +1,6 @@
 //! Tests of the EVM against other people's vectors, and of its parts together.
 
+mod archive;
 mod blockchain_tests;
 mod blocks;
 mod calls;

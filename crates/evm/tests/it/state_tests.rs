@@ -1,18 +1,17 @@
 //! Ethereum's state tests (archives 01 and 02): one transaction on a small state, at every fork, compared by
 //! state root and logs. A deterministic sample in `cargo test`; all with `QUINTET_FULL=1`.
 
+use crate::archive::{Report, run_archive};
 use crate::specs::spec;
 use alloy_consensus::{Signed, TxLegacy};
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256, keccak256};
 use quintet_chainspec::ChainSpec;
 use quintet_evm::TxError;
 use quintet_evm::test_utils::{AppliedTransaction, MemoryState, apply_transaction};
-use quintet_testkit::vectors::{archive, files};
 use quintet_types::{Header, Transaction, decode_transaction};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Mutex;
 
 #[derive(Deserialize)]
 struct StateTest {
@@ -79,73 +78,15 @@ struct Indexes {
     value: usize,
 }
 
-/// What came of all cases, by fork.
-#[derive(Default)]
-pub(crate) struct Report {
-    passed: BTreeMap<String, usize>,
-    skipped: BTreeMap<&'static str, usize>,
-    pub(crate) failed: Vec<String>,
-}
-
-impl Report {
-    pub(crate) fn pass(&mut self, fork: &str) {
-        *self.passed.entry(fork.to_owned()).or_default() += 1;
-    }
-
-    pub(crate) fn skip(&mut self, reason: &'static str) {
-        *self.skipped.entry(reason).or_default() += 1;
-    }
-
-    /// Prints what came of an archive's files, and fails if any case did.
-    pub(crate) fn finish(self, archive: &str, files: usize) {
-        println!("archive {archive}: {files} files, passed {:?}", self.passed);
-        for (reason, count) in &self.skipped {
-            println!("SKIPPED {count} cases: {reason}");
-        }
-        assert!(self.failed.is_empty(), "{} failed:\n{}", self.failed.len(), self.failed.join("\n"));
-    }
-
-    pub(crate) fn merge(&mut self, other: Self) {
-        for (fork, count) in other.passed {
-            *self.passed.entry(fork).or_default() += count;
-        }
-        for (reason, count) in other.skipped {
-            *self.skipped.entry(reason).or_default() += count;
-        }
-        self.failed.extend(other.failed);
-    }
-}
-
 /// Filled by geth, which touched the beneficiary of a transaction that could not run too.
 #[test]
 fn state_tests_frontier_to_cancun() {
-    run_archive("01", true);
+    run_archive("01", 20, |file| run_file(file, true));
 }
 
 #[test]
 fn state_tests_of_execution_spec_tests() {
-    run_archive("02", false);
-}
-
-fn run_archive(number: &str, touch_anyway: bool) {
-    let Some(root) = archive(number) else { return };
-    let files = files(&root, "json");
-    assert!(!files.is_empty(), "no vectors in {}", root.display());
-    let every = if std::env::var_os("QUINTET_FULL").is_some() { 1 } else { 20 };
-    let files: Vec<_> = files.into_iter().step_by(every).collect();
-    let report = Mutex::new(Report::default());
-    std::thread::scope(|scope| {
-        for half in 0..2 {
-            let (files, report) = (&files, &report);
-            scope.spawn(move || {
-                for file in files.iter().skip(half).step_by(2) {
-                    let result = run_file(file, touch_anyway);
-                    report.lock().unwrap().merge(result);
-                }
-            });
-        }
-    });
-    report.into_inner().unwrap().finish(number, files.len());
+    run_archive("02", 20, |file| run_file(file, false));
 }
 
 fn run_file(file: &Path, touch_anyway: bool) -> Report {

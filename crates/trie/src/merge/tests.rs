@@ -5,9 +5,8 @@ use crate::{Layer, TrieUpdate};
 use alloy_primitives::hex;
 use alloy_trie::HashBuilder;
 use proptest::prelude::*;
+use quintet_testkit::vectors::{archive, files};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::Command;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -115,21 +114,6 @@ proptest! {
     }
 }
 
-fn vectors() -> Option<tempfile::TempDir> {
-    let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/vectors");
-    let folder = std::env::var_os("QUINTET_VECTORS").map_or(default, PathBuf::from);
-    let archive = folder.join("06-basic-suites.tar.zst");
-    if !archive.exists() {
-        println!("not run: no vectors at {}", archive.display());
-        return None;
-    }
-    let unpacked = tempfile::tempdir().unwrap();
-    let status =
-        Command::new("tar").args(["--zstd", "-xf"]).arg(archive).arg("-C").arg(unpacked.path()).status();
-    assert!(status.unwrap().success(), "tar failed");
-    Some(unpacked)
-}
-
 fn bytes(text: &str) -> Vec<u8> {
     text.strip_prefix("0x").map_or_else(|| text.as_bytes().to_vec(), |hex| hex::decode(hex).unwrap())
 }
@@ -167,11 +151,9 @@ fn run_case(name: &str, secure: bool, case: &serde_json::Value) {
 
 #[test]
 fn trie_tests() {
-    let Some(unpacked) = vectors() else { return };
-    let folder = unpacked.path().join("06-basic-suites/TrieTests");
+    let Some(root) = archive("06") else { return };
     let (mut run, mut prefixed) = (0, 0);
-    for file in std::fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
+    for path in files(&root.join("TrieTests"), "json") {
         let file = path.file_name().unwrap().to_string_lossy().into_owned();
         let secure = file.to_lowercase().contains("secure");
         let cases: BTreeMap<String, serde_json::Value> =

@@ -2,6 +2,7 @@
 
 use super::context::{Context, Output, Stop};
 use super::logs::{LogFilter, LogWriter, no_logs, query, search};
+use super::transactions;
 use crate::decode;
 use crate::error::RpcError;
 use crate::filters::Filter;
@@ -128,15 +129,24 @@ fn write_hashes(out: &mut Output, hashes: &[B256]) {
     json::array(&mut out.json, hashes, |out, hash| json::data(out, hash.as_slice()));
 }
 
-/// Those transactions that are still in the pool, whole.
+/// The transactions whole, as they were when they became pending, whether or not they were mined meanwhile. Those
+/// that were dropped are left out.
 async fn write_pending(shared: &Shared, hashes: &[B256], out: &mut Output) -> Result<(), RpcError> {
-    let mut held = Vec::with_capacity(hashes.len());
+    let mut written = Vec::with_capacity(hashes.len());
     for hash in hashes {
-        held.extend(shared.chain.pool_transaction(*hash).await?);
+        let mut one = Vec::new();
+        if let Some(pooled) = shared.chain.pool_transaction(*hash).await? {
+            render::write_pending(&mut one, &pooled.transaction, pooled.sender);
+        } else if let Some(mined) = shared.reads.retry(|view| transactions::mined(shared, view, hash))?
+            && let Some((transaction, sender)) = mined.transaction()
+        {
+            render::write_pending(&mut one, transaction, sender);
+        } else {
+            continue;
+        }
+        written.push(one);
     }
-    json::array(&mut out.json, held, |out, pooled| {
-        render::write_pending(out, &pooled.transaction, pooled.sender);
-    });
+    json::array(&mut out.json, written, |out, one| out.extend_from_slice(&one));
     Ok(())
 }
 

@@ -17,19 +17,19 @@ use quintet_types::{RecoveredBlock, Transaction};
 use std::sync::Arc;
 
 /// A transaction of a block.
-struct Mined {
+pub(super) struct Mined {
     block: Arc<RecoveredBlock>,
     index: usize,
 }
 
 impl Mined {
-    fn transaction(&self) -> Option<(&Transaction, alloy_primitives::Address)> {
+    pub(super) fn transaction(&self) -> Option<(&Transaction, alloy_primitives::Address)> {
         self.block.transactions().nth(self.index)
     }
 }
 
 /// The canonical transaction with this hash.
-fn mined(shared: &Shared, view: &View, hash: &B256) -> Result<Option<Mined>, RpcError> {
+pub(super) fn mined(shared: &Shared, view: &View, hash: &B256) -> Result<Option<Mined>, RpcError> {
     let reads = &shared.reads;
     let Some(location) = reads.store().transaction_location(hash)? else { return Ok(None) };
     if location.block.number > view.header().number {

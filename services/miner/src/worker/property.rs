@@ -1,9 +1,9 @@
 //! Any order of events: what the worker promises holds, and afterwards it still makes blocks.
 
+use super::tests::work;
 use super::{Action, Cadence, Event, Job, Settings, Timer, Worker};
 use alloy_primitives::{Address, B256};
 use proptest::prelude::{Strategy, any, prop_oneof, proptest};
-use quintet_chain_api::BuiltWork;
 use quintet_types::{Block, BlockRef, Header};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -235,7 +235,9 @@ impl World {
         let Some(job) = self.build.take() else { return };
         self.old_builds.push(job.clone());
         self.on(match answer {
-            Answer::Block { transactions } => Event::Built { job: job.id, work: work(&job, transactions) },
+            Answer::Block { transactions } => {
+                Event::Built { job: job.id, work: work(&job, transactions.into()) }
+            }
             Answer::Nothing => Event::NothingToBuild { job: job.id },
             Answer::Failed => Event::BuildFailed { job: job.id },
         });
@@ -313,20 +315,6 @@ impl World {
         }
         panic!("no block: {:?}", self.worker);
     }
-}
-
-fn work(job: &Job, transactions: u8) -> BuiltWork {
-    let header = Header {
-        parent_hash: job.parent.hash,
-        number: job.parent.number + 1,
-        timestamp: job.timestamp,
-        gas_limit: job.gas_limit,
-        gas_used: u64::from(transactions),
-        ..Header::default()
-    };
-    let seal_hash = header.hash_slow();
-    let block = Block { header, ..Block::default() };
-    BuiltWork { block, seal_hash, transactions: transactions.into(), fees: alloy_primitives::U256::ZERO }
 }
 
 proptest! {

@@ -74,7 +74,8 @@ fn block_ref(number: u64, branch: u64) -> BlockRef {
     BlockRef { number, hash: B256::left_padding_from(&[number.to_be_bytes(), branch.to_be_bytes()].concat()) }
 }
 
-fn work(job: &Job, transactions: u32) -> BuiltWork {
+/// What the chain might build for a job: its seal hash is another for every number of transactions.
+pub(super) fn work(job: &Job, transactions: u32) -> BuiltWork {
     let header = Header {
         parent_hash: job.parent.hash,
         number: job.parent.number + 1,
