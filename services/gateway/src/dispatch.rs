@@ -188,7 +188,13 @@ impl Dispatcher {
         out: &mut Output,
     ) -> Result<(), RpcError> {
         let pending = if wants_pending(params) { Some(Box::pin(self.shared.pending()).await?) } else { None };
-        let run = |cancel: &AtomicBool| self.attempt(params, out, read, pending.as_ref(), Some(cancel));
+        let start = out.json.len();
+        let run = |cancel: &AtomicBool| {
+            // What a first run left that was stopped.
+            out.json.truncate(start);
+            out.spliced = None;
+            self.attempt(params, out, read, pending.as_ref(), Some(cancel))
+        };
         self.shared.evm.run_for(timeout, run).await?.map_err(Stop::into_error)
     }
 

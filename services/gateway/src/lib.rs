@@ -68,6 +68,9 @@ pub enum GatewayError {
     /// The store cannot be read, or holds no chain.
     #[error("cannot read the chain: {0}")]
     Chain(RpcError),
+    /// The thread that watches EVM calls cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// An address of another service is wrong.
     #[error("--{flag}: {source}")]
     Transport {
@@ -163,7 +166,7 @@ impl Gateway {
             sending: tokio::sync::Mutex::default(),
             notices: Notices::new(),
             filters: Filters::default(),
-            evm: EvmSlots::new(limits.evm_timeout),
+            evm: EvmSlots::new(limits.evm_timeout).map_err(GatewayError::Thread)?,
             pending: PendingCache::default(),
             suggested_tip: arc_swap::ArcSwapOption::empty(),
             author: dependencies.author,
@@ -203,13 +206,7 @@ impl Gateway {
             server::serve(listener, served)
         });
         let servers = futures::future::join_all(servers);
-        let _ = tokio::join!(
-            follow,
-            markers,
-            shared.evm.watch(token.clone()),
-            sweep(shared, token.clone()),
-            servers
-        );
+        let _ = tokio::join!(follow, markers, sweep(shared, token.clone()), servers);
         Ok(())
     }
 }
