@@ -4,7 +4,7 @@ use crate::accounts::{self, DevAccount};
 use crate::cli::{DevArgs, InitArgs, NodeArgs, VerifyArgs};
 use crate::error::NodeError;
 use crate::process::{self, Setup};
-use alloy_primitives::{U256, hex};
+use alloy_primitives::{Address, U256, hex};
 use quintet_chain::{ChainError, Config, PendingConfig, genesis};
 use quintet_chainspec::ChainSpec;
 use quintet_gateway::{Signer, Signers};
@@ -119,7 +119,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), NodeError> {
 
 fn root_from_scratch(store: &dyn Store, block: u64) -> Result<alloy_primitives::B256, NodeError> {
     let mut accounts = Vec::new();
-    store.for_each_account(block, Default::default(), &mut |address, account| {
+    store.for_each_account(block, Address::ZERO, &mut |address, account| {
         accounts.push((address, account));
         ControlFlow::Continue(())
     })?;
