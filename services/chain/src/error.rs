@@ -54,8 +54,8 @@ pub enum ChainError {
     #[error(transparent)]
     Pool(#[from] PoolError),
     /// The bytes are not a transaction.
-    #[error("{0}")]
-    Undecodable(String),
+    #[error(transparent)]
+    Undecodable(#[from] quintet_txpool::Undecodable),
     /// No such thing.
     #[error("{0} not found")]
     NotFound(&'static str),

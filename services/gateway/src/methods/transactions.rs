@@ -8,8 +8,8 @@ use crate::params::Params;
 use crate::read::View;
 use crate::render::{self, ReceiptPlace, TransactionPlace};
 use crate::shared::Shared;
-use alloy_consensus::{TxEnvelope, TxReceipt};
-use alloy_eips::eip2718::{Decodable2718, Encodable2718};
+use alloy_consensus::TxReceipt;
+use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{B256, U256};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -204,45 +204,14 @@ pub(super) fn send_raw<'a>(
     async move {
         let raw = params.required(decode::bytes)?;
         params.end()?;
-        let transaction = decode_transaction(&raw)?;
+        let transaction =
+            quintet_txpool::decode_transaction(&raw).map_err(|error| RpcError::server(error.to_string()))?;
         check_fee(shared, &transaction)?;
         let hash = shared.chain.send_transaction(raw, true, shared.limits.allow_unprotected).await?;
         json::data(&mut out.json, hash.as_slice());
         Ok(())
     }
     .boxed()
-}
-
-/// Decodes a pooled transaction, failing in Go's words.
-fn decode_transaction(raw: &[u8]) -> Result<TxEnvelope, RpcError> {
-    let Some(first) = raw.first() else { return Err(RpcError::server("typed transaction too short")) };
-    let decoded = TxEnvelope::decode_2718_exact(raw);
-    decoded.map_err(|error| match (first, error) {
-        (..=0x7f, _) if raw.len() <= 1 => RpcError::server("typed transaction too short"),
-        (0 | 5..=0x7f, _) => RpcError::server("transaction type not supported"),
-        (_, alloy_eips::eip2718::Eip2718Error::UnexpectedType(_)) => {
-            RpcError::server("transaction type not supported")
-        }
-        (_, error) => RpcError::server(rlp_words(&error)),
-    })
-}
-
-fn rlp_words(error: &alloy_eips::eip2718::Eip2718Error) -> String {
-    use alloy_rlp::Error as Rlp;
-    let alloy_eips::eip2718::Eip2718Error::RlpError(rlp) = error else { return error.to_string() };
-    match rlp {
-        Rlp::InputTooShort => "rlp: value size exceeds available input length".to_owned(),
-        Rlp::UnexpectedLength | Rlp::ListLengthMismatch { .. } => {
-            "rlp: input list has too many elements for types.LegacyTx".to_owned()
-        }
-        Rlp::UnexpectedString => "rlp: expected input list for types.LegacyTx".to_owned(),
-        Rlp::UnexpectedList => "rlp: expected input string or byte for types.LegacyTx".to_owned(),
-        Rlp::NonCanonicalSize | Rlp::NonCanonicalSingleByte => {
-            "rlp: non-canonical size information".to_owned()
-        }
-        Rlp::LeadingZero => "rlp: non-canonical integer (leading zero bytes)".to_owned(),
-        other => format!("rlp: {other}"),
-    }
 }
 
 /// geth's guard against typing errors in fees: `--rpc.txfeecap`.
