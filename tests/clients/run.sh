@@ -38,7 +38,7 @@ answers() {
 }
 
 start() {
-  local port admin_port modules=eth,net,web3,txpool
+  local port admin_port modules=eth,net,personal,txpool,web3
   port=$(free_port)
   admin_port=$(free_port)
   export QUINTET_RPC_URL=http://127.0.0.1:$port

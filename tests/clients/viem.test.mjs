@@ -114,6 +114,7 @@ describe('transactions', () => {
     assert.deepEqual([receipt.from, await node.getBalance({ address: to })], [unlocked.toLowerCase(), 3n]);
     const signature = await node.request({ method: 'eth_sign', params: [unlocked, '0x7175696e746574'] });
     assert.equal(await recoverMessageAddress({ message: 'quintet', signature }), unlocked);
+    assert.equal(await wallet.signMessage({ account: unlocked, message: 'quintet' }), signature);
   });
 
   it("refuses in geth's words, which viem understands", async () => {

@@ -52,7 +52,7 @@ impl Notices {
     pub(crate) fn send(&self, notice: Notice) {
         if let Notice::Pending(transaction) = &notice {
             self.pool.lock().push(transaction.hash);
-            self.pool_changes.fetch_add(1, Ordering::Relaxed);
+            self.pool_changed();
         }
         // Fails only when nobody listens.
         let _ = self.sender.send(notice);
@@ -61,6 +61,11 @@ impl Notices {
     /// Hears everything from now on.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Notice> {
         self.sender.subscribe()
+    }
+
+    /// A transaction was sent from here: the pool has changed, though its event may still be on its way.
+    pub(crate) fn pool_changed(&self) {
+        self.pool_changes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts what the pool said; the pending block is made anew when it differs.

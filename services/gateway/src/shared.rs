@@ -65,6 +65,16 @@ pub(crate) struct PendingCache {
 }
 
 impl Shared {
+    /// Sends a transaction to the pool. Who asks for `pending` after the answer sees it.
+    pub(crate) async fn send(
+        &self,
+        raw: alloy_primitives::Bytes,
+    ) -> Result<alloy_primitives::B256, RpcError> {
+        let hash = self.chain.send_transaction(raw, true, self.limits.allow_unprotected).await?;
+        self.notices.pool_changed();
+        Ok(hash)
+    }
+
     /// The block that would be sealed now on the head.
     pub(crate) async fn pending(&self) -> Result<Arc<Pending>, RpcError> {
         let head = self.reads.view().head();

@@ -38,8 +38,32 @@ pub(super) fn sign(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut
     let address = params.required(decode::address)?;
     let message = params.required(decode::bytes)?;
     params.end()?;
+    write_signature(context, address, &message, out)
+}
+
+/// `personal_sign`: as `eth_sign`, with the arguments the other way round and a password, which is not looked at:
+/// the keys of a development network are open.
+pub(super) fn personal_sign(
+    context: &mut Context<'_>,
+    params: &mut Params<'_>,
+    out: &mut Output,
+) -> Result<(), Stop> {
+    let message = params.required(decode::bytes)?;
+    let address = params.required(decode::address)?;
+    params.optional(decode::string)?;
+    params.end()?;
+    write_signature(context, address, &message, out)
+}
+
+/// A signature of a message under EIP-191.
+fn write_signature(
+    context: &Context<'_>,
+    address: Address,
+    message: &[u8],
+    out: &mut Output,
+) -> Result<(), Stop> {
     let signer = context.shared.signers.get(&address).ok_or_else(unknown_account)?;
-    let signature = signer.sign_message(&message).map_err(|error| RpcError::internal(&error))?;
+    let signature = signer.sign_message(message).map_err(|error| RpcError::internal(&error))?;
     json::data(&mut out.json, &signature);
     Ok(())
 }
@@ -62,7 +86,7 @@ pub(super) fn send_transaction<'a>(
         let signed = sign_filled(shared, sender, filled)?;
         check_fee(shared, &signed)?;
         let raw = signed.encoded_2718().into();
-        let hash = shared.chain.send_transaction(raw, true, shared.limits.allow_unprotected).await?;
+        let hash = shared.send(raw).await?;
         json::data(&mut out.json, hash.as_slice());
         Ok(())
     }

@@ -110,6 +110,7 @@ const METHODS: &[(&str, Handler)] = &[
     ("eth_fillTransaction", Remote(accounts::fill_transaction)),
     ("eth_signTransaction", Remote(accounts::sign_transaction)),
     ("eth_sign", Read(accounts::sign)),
+    ("personal_sign", Read(accounts::personal_sign)),
     ("eth_pendingTransactions", Remote(accounts::pending_transactions)),
     // The EVM.
     ("eth_call", Evm(calls::call)),

@@ -207,7 +207,7 @@ pub(super) fn send_raw<'a>(
         let transaction =
             quintet_txpool::decode_transaction(&raw).map_err(|error| RpcError::server(error.to_string()))?;
         check_fee(shared, &transaction)?;
-        let hash = shared.chain.send_transaction(raw, true, shared.limits.allow_unprotected).await?;
+        let hash = shared.send(raw).await?;
         json::data(&mut out.json, hash.as_slice());
         Ok(())
     }

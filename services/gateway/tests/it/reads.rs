@@ -89,6 +89,7 @@ async fn unknown_blocks_are_null_or_geths_errors() {
         ),
         ("eth_sendTransaction", json!([{ "from": address, "to": address }]), -32000, "unknown account"),
         ("eth_sign", json!([address, "0x00"]), -32000, "unknown account"),
+        ("personal_sign", json!(["0x00", address]), -32000, "unknown account"),
         ("eth_sendRawTransaction", json!(["0x"]), -32000, "typed transaction too short"),
     ] {
         assert_eq!(
