@@ -22,7 +22,7 @@ rust:
 
 ## Wallets and tools that others wrote, against a running node.
 clients: setup
-	cargo build --locked -p quintet
+	cargo build --workspace --bins --locked
 	@$(CLIENTS)/run.sh $(CARGO_TARGET_DIR)/debug/quintet
 
 lint:
