@@ -153,7 +153,7 @@ impl MinerLoop {
             }
             Ok(BusEvent::Chain(ChainEvent::Reverted(blocks))) => self.handle(Event::Reverted(blocks)),
             Ok(BusEvent::Pool(PoolEvent::Pending(transaction))) => {
-                self.traces.transaction(&transaction.trace);
+                self.traces.transaction(transaction.hash, &transaction.trace);
                 self.handle(Event::PendingTransactions);
             }
             Err(Gap { .. }) => self.handle(Event::Gap),
@@ -170,9 +170,9 @@ impl MinerLoop {
         match &event {
             Event::HeadRead { .. } => check.ok(),
             Event::HeadReadFailed => check.fail("waiting for the chain service: it does not answer"),
-            Event::Built { job, work } => self.traces.built(*job, work.seal_hash, work.transactions),
-            Event::NothingToBuild { job } => self.traces.end_build(*job, "nothing to include", true),
-            Event::BuildFailed { job } => self.traces.end_build(*job, "build failed", false),
+            Event::Built { job, work } => self.traces.built(*job, work.seal_hash, &work.block),
+            Event::NothingToBuild { job } => self.traces.end_build(*job, "nothing to include"),
+            Event::BuildFailed { job } => self.traces.end_build(*job, "build failed"),
             Event::SealFailed { seal_hash } => self.traces.end(*seal_hash, None, "seal failed"),
             Event::Submitted { seal_hash, block, canonical } => {
                 let outcome = if *canonical { "canonical" } else { "side" };
@@ -212,7 +212,7 @@ impl MinerLoop {
             }
             Action::InterruptBuild { job, reason } => {
                 tracing::debug!(?reason, "block building interrupted");
-                self.traces.end_build(job, "interrupted", false);
+                self.traces.end_build(job, "interrupted");
                 abort(&mut self.build);
             }
             Action::Seal { job: _, seal_hash, block } => {

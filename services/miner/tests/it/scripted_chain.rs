@@ -11,7 +11,7 @@ use quintet_proto::chain::v1::chain_service_server::ChainService;
 use quintet_proto::chain::v1::stream_events_response::Event;
 use quintet_proto::common::v1::{BlockId, GetInfoRequest, GetInfoResponse};
 use quintet_types::{
-    Block, BlockDelta, ChainEvent, ExecutedBlock, Header, PoolEvent, PoolTransaction, RecoveredBlock,
+    Block, BlockDelta, Body, ChainEvent, ExecutedBlock, Header, PoolEvent, PoolTransaction, RecoveredBlock,
     TraceContext,
 };
 use std::pin::Pin;
@@ -69,8 +69,7 @@ impl ScriptedChain {
             state.nonce += 1;
             state.nonce
         };
-        let signed = TxLegacy { nonce, ..TxLegacy::default() }.into_signed(Signature::test_signature());
-        let transaction = TxEnvelope::Legacy(signed);
+        let transaction = transaction(nonce);
         let message = pooled_to_proto(&transaction, Address::ZERO, true);
         // Nobody may listen.
         let _ = self.stream.send(proto::StreamEventsResponse {
@@ -202,7 +201,10 @@ impl ChainService for ScriptedChain {
             ..Header::default()
         };
         let seal_hash = Bytes::copy_from_slice(header.hash_slow().as_slice());
-        let block = alloy_rlp::encode(Block { header, ..Block::default() }).into();
+        let first = state.nonce - u64::from(state.pending) + 1;
+        let transactions = (first..first + u64::from(state.building)).map(|nonce| transaction(nonce).into());
+        let body = Body { transactions: transactions.collect(), ..Body::default() };
+        let block = alloy_rlp::encode(Block { header, body }).into();
         let transactions = state.building;
         Ok(Response::new(proto::BuildBlockResponse { block, seal_hash, transactions, fees: Bytes::new() }))
     }
@@ -244,4 +246,9 @@ impl ChainService for ScriptedChain {
         get_pending_block(proto::GetPendingBlockRequest) -> proto::GetPendingBlockResponse,
         set_head(proto::SetHeadRequest) -> proto::SetHeadResponse,
     }
+}
+
+/// The pending transaction with this nonce.
+fn transaction(nonce: u64) -> TxEnvelope {
+    TxEnvelope::Legacy(TxLegacy { nonce, ..TxLegacy::default() }.into_signed(Signature::test_signature()))
 }
