@@ -11,7 +11,7 @@ use quintet_types::{Block, BlockRef, ExecutedBlock, RecoveredBlock, decode_recei
 use std::sync::Arc;
 
 /// RLP of a value, as message bytes.
-pub(crate) fn rlp(value: &impl Encodable) -> Bytes {
+pub fn rlp(value: &impl Encodable) -> Bytes {
     let mut out = Vec::with_capacity(value.length());
     value.encode(&mut out);
     out.into()
@@ -24,7 +24,7 @@ pub(crate) fn from_rlp<T: Decodable>(mut bytes: &[u8], what: &'static str) -> Re
 }
 
 /// Message form of a block's number and hash.
-pub(crate) fn block_id(block: BlockRef) -> common::BlockId {
+pub fn block_id(block: BlockRef) -> common::BlockId {
     common::BlockId { number: block.number, hash: Bytes::copy_from_slice(block.hash.as_slice()) }
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn hash(bytes: &[u8], what: &'static str) -> Result<B256, ChainError>
 }
 
 /// A big-endian quantity of up to 32 bytes, without leading zeros.
-pub(crate) fn quantity(value: U256) -> Bytes {
+pub fn quantity(value: U256) -> Bytes {
     value.to_be_bytes_trimmed_vec().into()
 }
 

@@ -11,7 +11,9 @@ mod error;
 mod types;
 
 pub use client::{ChainClient, EventStream, MESSAGE_LIMIT};
-pub use convert::{block_from_bytes, executed_from_proto, executed_to_proto, pooled_to_proto};
+pub use convert::{
+    block_from_bytes, block_id, executed_from_proto, executed_to_proto, pooled_to_proto, quantity, rlp,
+};
 pub use error::ChainError;
 pub use types::{
     BuildRequest, BuiltWork, ChainHead, ChainUpdate, PoolStatus, PooledTransaction, Submitted, SyncProgress,

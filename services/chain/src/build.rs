@@ -4,7 +4,7 @@ use crate::chain::{Chain, Executed, Head};
 use crate::error::ChainError;
 use crate::import::TrieRoots;
 use crate::rules::next_gas_limit;
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{B256, U256};
 use quintet_chain_api::{BuildRequest, BuiltWork};
 use quintet_evm::{BlockAttributes, BlockBuilder, BuildError, BuiltBlock, Remedy};
 use quintet_types::{ExecutedBlock, RecoveredBlock, Transaction};
@@ -155,5 +155,4 @@ impl Chain {
 pub(crate) struct PendingKey {
     pub(crate) head: B256,
     pub(crate) pool: u64,
-    pub(crate) beneficiary: Address,
 }

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::error::ChainError;
 use crate::pool::TransactionPool;
 use crate::trie::HeadTrie;
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{Address, B256, U256};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use quintet_chainspec::ChainSpec;
@@ -105,10 +105,18 @@ impl Chain {
         built.push_back((seal_hash, executed));
     }
 
-    /// A block built on the head, if `seal_hash` names one.
-    pub(crate) fn recall(&self, seal_hash: &B256) -> Option<Executed> {
+    /// The senders of a block that was built here, if `seal_hash` names one.
+    pub(crate) fn built_senders(&self, seal_hash: &B256) -> Option<Vec<Address>> {
         let built = self.built.lock();
-        built.iter().find(|(hash, _)| hash == seal_hash).map(|(_, executed)| executed.clone())
+        let (_, executed) = built.iter().find(|(hash, _)| hash == seal_hash)?;
+        Some(executed.block.block.senders.clone())
+    }
+
+    /// Takes out a block that was built here. Should its import fail, it is executed like any other next time.
+    pub(crate) fn take_built(&self, seal_hash: &B256) -> Option<Executed> {
+        let mut built = self.built.lock();
+        let index = built.iter().position(|(hash, _)| hash == seal_hash)?;
+        built.remove(index).map(|(_, executed)| executed)
     }
 
     /// Commits blocks on top of `ancestor`, which is the head unless this is a reorg, and makes the last one

@@ -61,16 +61,17 @@ impl Chain {
             return Ok(Imported::Known { canonical });
         }
         let (parent, parent_td) = self.parent_of(&block)?;
-        let seal_hash = block.hash;
-        let built = self.recall(&seal_hash);
+        let head = self.head();
+        let extends = block.header().parent_hash == head.block.hash;
+        // What was built here replaces what came, whose body nobody has looked at.
+        let built = if extends { self.take_built(&block.hash) } else { None };
         if built.is_none() {
             let invalid = |reason| invalid(&block, reason);
             rules::check_header(&self.spec, block.header(), &parent).map_err(invalid)?;
             rules::check_body(&self.spec, &block.block).map_err(invalid)?;
         }
         let total_difficulty = parent_td.saturating_add(block.header().difficulty);
-        let head = self.head();
-        let imported = if block.header().parent_hash == head.block.hash {
+        let imported = if extends {
             self.extend(block, total_difficulty, built, start)?;
             Imported::Head
         } else if rules::prefers(

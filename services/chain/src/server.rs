@@ -6,11 +6,12 @@ use crate::error::ChainError;
 use crate::import::Imported;
 use crate::rules::fork_of;
 use alloy_primitives::{Address, B256, U256};
-use alloy_rlp::Encodable;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use quintet_chain_api::{BuildRequest, block_from_bytes, executed_to_proto, pooled_to_proto};
+use quintet_chain_api::{
+    BuildRequest, block_from_bytes, block_id, executed_to_proto, pooled_to_proto, quantity, rlp,
+};
 use quintet_chainspec::{Fork, Genesis};
 use quintet_events::{Event, Topics};
 use quintet_proto::chain::v1 as proto;
@@ -62,11 +63,7 @@ impl ChainServer {
     }
 
     async fn pending_block(&self) -> Result<ExecutedBlock, Status> {
-        let key = PendingKey {
-            head: self.chain.head().block.hash,
-            pool: self.chain.pool.version(),
-            beneficiary: self.chain.config.pending.beneficiary,
-        };
+        let key = PendingKey { head: self.chain.head().block.hash, pool: self.chain.pool.version() };
         let mut cached = self.pending.lock().await;
         if let Some((_, block)) = cached.as_ref().filter(|(cached, _)| *cached == key) {
             return Ok(block.clone());
@@ -290,8 +287,8 @@ impl proto::peer_link_service_server::PeerLinkService for PeerLinkServer {
 /// from Homestead on.
 fn recover(chain: &Chain, block: Block) -> Result<RecoveredBlock, ChainError> {
     let hash = block.header.hash_slow();
-    if let Some(built) = chain.recall(&hash) {
-        return Ok(RecoveredBlock { hash, block, senders: built.block.block.senders.clone() });
+    if let Some(senders) = chain.built_senders(&hash) {
+        return Ok(RecoveredBlock { hash, block, senders });
     }
     let low_s = fork_of(&chain.spec, &block.header) >= Fork::Homestead;
     let senders = quintet_types::recover_senders(&block.body.transactions, low_s).map_err(|error| {
@@ -337,18 +334,6 @@ fn event_to_proto(chain: &Chain, event: Result<Event, quintet_events::Gap>) -> p
         }
     };
     proto::StreamEventsResponse { traceparent, event: Some(event) }
-}
-
-fn block_id(block: BlockRef) -> common::BlockId {
-    common::BlockId { number: block.number, hash: Bytes::copy_from_slice(block.hash.as_slice()) }
-}
-
-fn rlp(value: &impl Encodable) -> Bytes {
-    alloy_rlp::encode(value).into()
-}
-
-fn quantity(value: U256) -> Bytes {
-    value.to_be_bytes_trimmed_vec().into()
 }
 
 fn bad(what: &'static str) -> Status {

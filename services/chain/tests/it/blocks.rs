@@ -126,3 +126,17 @@ async fn a_restart_brings_the_trie_up_to_the_head() {
     node.chain.close().unwrap();
     assert_eq!(node.store.trie_block().unwrap().unwrap().number, 4);
 }
+
+/// A header that was built here vouches for no body but its own, whether it is the next block or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_built_header_with_another_body_is_not_stored() {
+    let node = Node::temporary();
+    node.send(&transfer(0, 0, 7)).await;
+    let mut late = node.build(1).await.unwrap();
+    let sealed = node.build_empty(2).await;
+    node.client.submit_block(&sealed.block, 0).await.unwrap();
+    late.block.body.transactions.clear();
+    let refused = node.client.submit_block(&late.block, 0).await.unwrap_err();
+    assert!(refused.to_string().contains("transaction root hash mismatch"), "{refused}");
+    assert_eq!(node.store.block(&late.block.header.hash_slow()).unwrap(), None);
+}
