@@ -4,11 +4,13 @@
 //!
 //! Pure: no IO, no clock, no randomness.
 
+mod ancestry;
 mod block;
 mod crypto;
 mod delta;
 mod state;
 
+pub use ancestry::Ancestry;
 pub use block::{
     Block, BlockRef, Body, ExecutedBlock, Header, Receipt, Receipts, RecoveredBlock, Transaction,
     decode_receipts, decode_transaction, encode_receipts, encode_transaction,

@@ -1,0 +1,1 @@
+//! Proof of authority (clique, EIP-225).

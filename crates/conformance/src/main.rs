@@ -1,0 +1,3 @@
+//! Runs the conformance vectors.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Proof of work (ethash): caches and datasets, seals, difficulty, uncles.
