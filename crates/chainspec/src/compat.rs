@@ -1,5 +1,6 @@
 //! Whether a chain that was made under one configuration may go on under another: geth's `CheckCompatible`.
 
+use crate::classic::Classic;
 use crate::config::schedule;
 use crate::{Activation, ChainConfig};
 use std::fmt;
@@ -101,6 +102,23 @@ fn check_at(stored: &ChainConfig, new: &ChainConfig, number: u64, time: u64) -> 
             let what = "EIP158 chain ID";
             return Err(ConfigMismatch::block(what, stored.eip158_block, new.eip158_block));
         }
+    }
+    check_classic(stored, new, number, time)
+}
+
+fn check_classic(
+    stored: &ChainConfig,
+    new: &ChainConfig,
+    number: u64,
+    time: u64,
+) -> Result<(), ConfigMismatch> {
+    let (old, now) = (Classic::of(stored), Classic::of(new));
+    for (before, after) in old.schedule().into_iter().zip(now.schedule()) {
+        check_fork(stored, before.label, before.at, after.at, number, time)?;
+    }
+    let by_era = old.era_block.is_some_and(|at| at <= number);
+    if by_era && old.era_length() != now.era_length() {
+        return Err(ConfigMismatch::block("ECIP1017 era rounds", old.era_block, now.era_block));
     }
     Ok(())
 }

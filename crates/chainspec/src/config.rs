@@ -1,5 +1,6 @@
 //! The chain configuration: the `config` object of a genesis file, and its schedule of forks.
 
+use crate::classic::read_classic;
 use crate::json::Object;
 use crate::{Activation, BlobParams, ChainConfig, ChainSpecError, CliqueConfig, EthashConfig};
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ pub(crate) struct Scheduled {
     pub(crate) optional: bool,
 }
 
-/// Every fork of the configuration, in the order in which they must be scheduled.
+/// Every fork of the configuration that Ethereum has, in the order in which they must be scheduled.
 pub(crate) fn schedule(config: &ChainConfig) -> Vec<Scheduled> {
     let block = |field, label, at: Option<u64>, optional| Scheduled {
         field,
@@ -101,7 +102,7 @@ pub(crate) fn read_config(object: &Object<'_>) -> Result<ChainConfig, ChainSpecE
     }
     let chain_id =
         object.u64("chainId")?.ok_or(ChainSpecError::MissingField { field: "chainId", of: "ChainConfig" })?;
-    Ok(ChainConfig {
+    let mut config = ChainConfig {
         chain_id,
         homestead_block: object.u64("homesteadBlock")?,
         dao_fork_block: object.u64("daoForkBlock")?,
@@ -135,7 +136,9 @@ pub(crate) fn read_config(object: &Object<'_>) -> Result<ChainConfig, ChainSpecE
         deposit_contract_address: object.address("depositContractAddress")?,
         blob_schedule: read_blob_schedule(object)?,
         ..ChainConfig::default()
-    })
+    };
+    read_classic(object, &mut config)?;
+    Ok(config)
 }
 
 /// Besu writes the same two numbers as `blockperiodseconds` and `epochlength`.

@@ -94,6 +94,14 @@ pub enum ChainSpecError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// An option of Ethereum Classic cannot work.
+    #[error("invalid chain configuration: {field}: {reason}")]
+    InvalidClassic {
+        /// The configuration field.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A clique network whose genesis extra data names no signer.
     #[error("can't start clique chain without signers")]
     NoCliqueSigners,

@@ -30,7 +30,8 @@ impl ChainSpec {
 
     /// The filter behind both, for a caller that follows a moving head. It leaves out forks at genesis.
     pub fn fork_filter(&self, head: Head) -> ForkFilter {
-        let forks = schedule(self.config()).into_iter().filter_map(|fork| fork.at).map(|at| match at {
+        let forks = schedule(self.config()).into_iter().chain(self.classic().schedule());
+        let forks = forks.filter_map(|fork| fork.at).map(|at| match at {
             Activation::Block(number) => ForkFilterKey::Block(number),
             Activation::Time(time) => ForkFilterKey::Time(time),
         });

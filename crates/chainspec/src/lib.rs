@@ -6,6 +6,7 @@
 //!
 //! Pure: no IO, no clock, no randomness.
 
+mod classic;
 mod compat;
 mod config;
 mod dev;
@@ -18,11 +19,13 @@ mod genesis_block;
 mod json;
 mod order;
 mod preset;
+mod rewards;
 mod spec;
 
 pub use alloy_eip2124::{ForkHash, ForkId, ValidationError};
 pub use alloy_eips::{eip1559::BaseFeeParams, eip7840::BlobParams};
 pub use alloy_genesis::{ChainConfig, CliqueConfig, EthashConfig, GenesisAccount};
+pub use classic::Classic;
 pub use compat::{ConfigMismatch, check_compatible};
 pub use config::{config_from_json, config_to_json};
 pub use error::{Activation, ChainSpecError};
@@ -31,4 +34,5 @@ pub use forkid::Head;
 pub use genesis::Genesis;
 pub use order::check_fork_order;
 pub use preset::PRESETS;
+pub use rewards::{Rewards, block_reward, rewards};
 pub use spec::{ChainSpec, Consensus, DaoFork};

@@ -1,10 +1,11 @@
 //! Whether a schedule of forks can work: geth's `CheckConfigForkOrder`.
 
+use crate::classic::Classic;
 use crate::config::{blob_forks, schedule};
 use crate::{Activation, ChainConfig, ChainSpecError};
 
 /// Checks that forks are scheduled in their order without gaps, and that every fork with blobs has its
-/// parameters.
+/// parameters; and that what Ethereum Classic adds can work.
 ///
 /// # Errors
 /// Names the first fork that is out of order, and in geth's words.
@@ -18,6 +19,7 @@ pub fn check_fork_order(config: &ChainConfig) -> Result<(), ChainSpecError> {
             previous = Some((fork.field, fork.at));
         }
     }
+    Classic::of(config).check()?;
     check_blob_schedule(config)
 }
 

@@ -1,6 +1,8 @@
 //! One network: its genesis, checked, and the questions that the rest of the node asks about its rules.
 
-use crate::{ChainConfig, ChainSpecError, ConfigMismatch, Fork, Genesis, check_compatible, check_fork_order};
+use crate::{
+    ChainConfig, ChainSpecError, Classic, ConfigMismatch, Fork, Genesis, check_compatible, check_fork_order,
+};
 use alloy_primitives::{Address, B256, U256};
 use quintet_types::{Block, Header, StateDiff};
 use revm::primitives::hardfork::SpecId;
@@ -46,6 +48,7 @@ pub struct DaoFork {
 pub struct ChainSpec {
     genesis: Genesis,
     config: ChainConfig,
+    classic: Classic,
     genesis_header: Header,
     genesis_hash: B256,
     pub(crate) name: Option<&'static str>,
@@ -66,7 +69,8 @@ impl ChainSpec {
         }
         let genesis_header = genesis.header();
         let genesis_hash = genesis_header.hash_slow();
-        Ok(Self { genesis, config, genesis_header, genesis_hash, name: None, dev_period: None })
+        let classic = Classic::of(&config);
+        Ok(Self { genesis, config, classic, genesis_header, genesis_hash, name: None, dev_period: None })
     }
 
     /// A network from its `genesis.json`.
@@ -95,6 +99,11 @@ impl ChainSpec {
     /// The chain configuration.
     pub const fn config(&self) -> &ChainConfig {
         &self.config
+    }
+
+    /// What only Ethereum Classic's networks have.
+    pub const fn classic(&self) -> &Classic {
+        &self.classic
     }
 
     /// The genesis file's contents.
@@ -170,10 +179,11 @@ impl ChainSpec {
         self.config.terminal_total_difficulty.is_some_and(|ttd| parent_total_difficulty >= ttd)
     }
 
-    /// The DAO fork, where the network has one.
+    /// The DAO fork, where the network has one or refused it.
     pub fn dao_fork(&self) -> Option<DaoFork> {
         let support = self.config.dao_fork_support;
-        self.config.dao_fork_block.map(|block| DaoFork { block, support })
+        let fork = self.config.dao_fork_block.map(|block| DaoFork { block, support });
+        fork.or(self.classic.fork_block.map(|block| DaoFork { block, support: false }))
     }
 
     /// The deposit contract whose logs are requests (EIP-6110); without one no log is.
