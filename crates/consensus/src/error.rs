@@ -117,7 +117,9 @@ pub enum BlockError {
         field: &'static str,
     },
     /// The excess blob gas is not the one that follows from the parent (EIP-4844).
-    #[error("invalid excessBlobGas: have {have}, want {want}, parentExcessBlobGas {parent_excess}, parentBlobGasUsed {parent_used}")]
+    #[error(
+        "invalid excessBlobGas: have {have}, want {want}, parentExcessBlobGas {parent_excess}, parentBlobGasUsed {parent_used}"
+    )]
     ExcessBlobGas {
         /// The header's.
         have: u64,

@@ -22,9 +22,8 @@ pub(crate) struct Work {
 
 impl Work {
     pub(crate) fn new(spec: Arc<ChainSpec>, options: &Options) -> Self {
-        let caches = options.check_work.then(|| {
-            EpochCaches::new(options.ethash_directory.clone(), Limits::CACHES)
-        });
+        let caches =
+            options.check_work.then(|| EpochCaches::new(options.ethash_directory.clone(), Limits::CACHES));
         Self { spec, caches }
     }
 

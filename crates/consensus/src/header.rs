@@ -63,7 +63,10 @@ pub(crate) fn check_gas(spec: &ChainSpec, header: &Header, parent: &Header) -> R
         return Err(BlockError::FieldBeforeFork { field: "baseFee", have: fee.to_string() });
     }
     let elastic = london && !spec.is_london_active(parent.number);
-    check_gas_limit(header.gas_limit, if elastic { parent.gas_limit.saturating_mul(2) } else { parent.gas_limit })?;
+    check_gas_limit(
+        header.gas_limit,
+        if elastic { parent.gas_limit.saturating_mul(2) } else { parent.gas_limit },
+    )?;
     let Some(want) = spec.next_base_fee(parent) else { return Ok(()) };
     let have = header.base_fee_per_gas.ok_or(BlockError::FieldMissing { field: "baseFee" })?;
     if have == want {
@@ -85,7 +88,11 @@ fn check_gas_limit(have: u64, parent: u64) -> Result<(), BlockError> {
 }
 
 /// Fields that came with forks after the merge are there from that fork on, and not before.
-pub(crate) fn check_fork_fields(spec: &ChainSpec, header: &Header, parent: &Header) -> Result<(), BlockError> {
+pub(crate) fn check_fork_fields(
+    spec: &ChainSpec,
+    header: &Header,
+    parent: &Header,
+) -> Result<(), BlockError> {
     let fork = fork_of(spec, header);
     let root = |root: Option<B256>| root.map(|root| root.to_string());
     let gas = |gas: Option<u64>| gas.map(|gas| gas.to_string());

@@ -88,6 +88,11 @@ pub trait StateReader: Send + Sync {
     /// The value of `slot` in the storage that `address` began in block `incarnation` (zero if never written).
     fn storage(&self, address: &Address, incarnation: u64, slot: &U256) -> Result<U256, StateError>;
 
+    /// Whether any slot of the storage that `address` began in block `incarnation` is not zero. Asked only of an
+    /// account without code and with nonce zero, when a contract is to be created there (EIP-7610): nothing can
+    /// have changed its storage since it began.
+    fn has_storage(&self, address: &Address, incarnation: u64) -> Result<bool, StateError>;
+
     /// The code with this hash; `None` if no account ever had it.
     fn code(&self, hash: &B256) -> Result<Option<Bytes>, StateError>;
 
@@ -101,6 +106,9 @@ impl<T: StateReader + ?Sized> StateReader for &T {
     }
     fn storage(&self, address: &Address, incarnation: u64, slot: &U256) -> Result<U256, StateError> {
         (**self).storage(address, incarnation, slot)
+    }
+    fn has_storage(&self, address: &Address, incarnation: u64) -> Result<bool, StateError> {
+        (**self).has_storage(address, incarnation)
     }
     fn code(&self, hash: &B256) -> Result<Option<Bytes>, StateError> {
         (**self).code(hash)
@@ -116,6 +124,9 @@ impl<T: StateReader + ?Sized> StateReader for Box<T> {
     }
     fn storage(&self, address: &Address, incarnation: u64, slot: &U256) -> Result<U256, StateError> {
         (**self).storage(address, incarnation, slot)
+    }
+    fn has_storage(&self, address: &Address, incarnation: u64) -> Result<bool, StateError> {
+        (**self).has_storage(address, incarnation)
     }
     fn code(&self, hash: &B256) -> Result<Option<Bytes>, StateError> {
         (**self).code(hash)

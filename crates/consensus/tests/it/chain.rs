@@ -29,7 +29,11 @@ impl Ancestry for Verified {
 
 impl Verified {
     pub(crate) fn new(genesis: &str, check_work: bool) -> Self {
-        let spec = Arc::new(ChainSpec::from_json(genesis).unwrap());
+        Self::of(ChainSpec::from_json(genesis).unwrap(), check_work)
+    }
+
+    pub(crate) fn of(spec: ChainSpec, check_work: bool) -> Self {
+        let spec = Arc::new(spec);
         let options = Options { check_work, ethash_directory: None, snapshots: Arc::new(()) };
         let engine = Engine::new(Arc::clone(&spec), options);
         let (block, difficulty) = (spec.genesis_block(), spec.genesis_header().difficulty);
@@ -68,10 +72,16 @@ impl Verified {
 
 /// A chain of the vectors: its genesis and its blocks without the genesis block. `None` without vectors.
 pub(crate) fn vectors(number: &str, genesis: &str, blocks: &str) -> Option<(String, Vec<Block>)> {
+    let genesis = fs::read_to_string(archive(number)?.join(genesis)).unwrap();
+    Some((genesis, blocks_of(number, blocks)?))
+}
+
+/// The blocks of a chain of the vectors, without the genesis block.
+pub(crate) fn blocks_of(number: &str, blocks: &str) -> Option<Vec<Block>> {
     let root = archive(number)?;
     let mut blocks = decode_blocks(&fs::read(root.join(blocks)).unwrap()).unwrap();
     if blocks.first().is_some_and(|block| block.header.number == 0) {
         blocks.remove(0);
     }
-    Some((fs::read_to_string(root.join(genesis)).unwrap(), blocks))
+    Some(blocks)
 }

@@ -1,10 +1,15 @@
 //! Every header, seal, body and uncle of whole chains.
 
-use crate::chain::{Verified, vectors};
+use crate::chain::{Verified, blocks_of, vectors};
+use quintet_chainspec::ChainSpec;
+use quintet_types::Block;
 
 fn verify(number: &str, genesis: &str, blocks: &str, check_work: bool, most: usize) {
     let Some((genesis, blocks)) = vectors(number, genesis, blocks) else { return };
-    let mut chain = Verified::new(&genesis, check_work);
+    follow(Verified::new(&genesis, check_work), blocks, most);
+}
+
+fn follow(mut chain: Verified, blocks: Vec<Block>, most: usize) {
     for block in blocks.into_iter().take(most) {
         let number = block.header.number;
         chain.check(&block).unwrap_or_else(|error| panic!("block {number}: {error}"));
@@ -19,8 +24,10 @@ fn proof_of_work_with_uncles_and_seals() {
 
 #[test]
 fn mainnet_begins_with_many_uncles() {
-    verify("12", "mainnet-0-999/genesis.json", "mainnet-0-999/blocks.rlp", true, 100);
-    verify("12", "mainnet-0-999/genesis.json", "mainnet-0-999/blocks.rlp", false, usize::MAX);
+    let Some(blocks) = blocks_of("12", "mainnet-0-999/blocks.rlp") else { return };
+    let mainnet = || ChainSpec::preset("mainnet").unwrap();
+    follow(Verified::of(mainnet(), true), blocks.clone(), 100);
+    follow(Verified::of(mainnet(), false), blocks, usize::MAX);
 }
 
 #[test]
