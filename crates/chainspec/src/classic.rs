@@ -7,7 +7,7 @@
 
 use crate::config::Scheduled;
 use crate::json::Object;
-use crate::{Activation, ChainConfig, ChainSpecError};
+use crate::{Activation, BlobParams, ChainConfig, ChainSpecError};
 use serde_json::Value;
 
 /// Blocks of an era where the configuration says none (ECIP-1017).
@@ -162,6 +162,7 @@ pub(crate) fn read_classic(object: &Object<'_>, config: &mut ChainConfig) -> Res
     }
     if is_besu(object)? {
         fill_gaps(config);
+        fill_blob_schedule(config);
     }
     classic.put_into(config);
     Ok(())
@@ -228,6 +229,18 @@ fn fill_gaps(config: &mut ChainConfig) {
         &mut config.berlin_block,
         &mut config.london_block,
     ]);
+}
+
+/// Besu knows the first parameters of blobs by itself (EIP-4844, EIP-7691).
+fn fill_blob_schedule(config: &mut ChainConfig) {
+    let known = [
+        ("cancun", config.cancun_time, BlobParams::cancun()),
+        ("prague", config.prague_time, BlobParams::prague()),
+        ("osaka", config.osaka_time, BlobParams::prague()),
+    ];
+    for (fork, _, params) in known.into_iter().filter(|(_, time, _)| time.is_some()) {
+        config.blob_schedule.entry(fork.to_owned()).or_insert(params);
+    }
 }
 
 fn fill_backwards(forks: &mut [&mut Option<u64>]) {

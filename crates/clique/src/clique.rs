@@ -11,6 +11,7 @@ use alloy_consensus::crypto::backend::get_default_provider;
 use alloy_primitives::{Address, B256};
 use quick_cache::sync::Cache;
 use quintet_types::Header;
+use std::fmt;
 
 /// Signers whose headers were met of late (geth's `inmemorySignatures`).
 const RECENT_SIGNERS: usize = 4096;
@@ -18,12 +19,18 @@ const RECENT_SIGNERS: usize = 4096;
 const RECOVERY_IDS: u8 = 4;
 
 /// Clique with a network's parameters, and what it remembers of the headers that it met. Shared by all threads.
-#[derive(Debug)]
 pub struct Clique {
     period: u64,
     epoch: u64,
     signers: Cache<B256, Address>,
     pub(crate) snapshots: Recent,
+}
+
+impl fmt::Debug for Clique {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { period, epoch, .. } = self;
+        f.debug_struct("Clique").field("period", period).field("epoch", epoch).finish_non_exhaustive()
+    }
 }
 
 impl Clique {

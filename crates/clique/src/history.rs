@@ -12,9 +12,9 @@ const STORED_EVERY: u64 = 1024;
 /// Snapshots kept in memory (geth's `inmemorySnapshots`).
 const IN_MEMORY: usize = 128;
 
-/// The name under which the nodes of a deployment keep a block's snapshot, as geth's database has it.
+/// The key of a block's snapshot among a store's small values: who reads a store finds what another has saved.
 pub fn snapshot_key(hash: &B256) -> String {
-    format!("clique-{hash}")
+    format!("clique-snapshot-{hash}")
 }
 
 /// Where snapshots outlive the process. They are derived data: what is lost or spoilt is built again.
@@ -35,7 +35,7 @@ impl SnapshotStore for () {
 }
 
 /// The snapshots used last, the latest at the back.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Recent(Mutex<VecDeque<Arc<Snapshot>>>);
 
 impl Recent {

@@ -44,6 +44,12 @@ pub trait Consensus: Debug + Send + Sync {
     /// See [`Consensus::check_header`].
     fn check_seal(&self, header: &Header) -> Result<(), ConsensusError>;
 
+    /// [`Consensus::check_seal`] for several headers, on this thread: cheaper than one after the other where
+    /// the seal is work. The outcomes are in the headers' order.
+    fn check_seals(&self, headers: &[&Header]) -> Vec<Result<(), ConsensusError>> {
+        headers.iter().map(|header| self.check_seal(header)).collect()
+    }
+
     /// Checks a block's uncles, their headers and seals included.
     ///
     /// # Errors

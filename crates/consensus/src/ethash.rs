@@ -71,6 +71,23 @@ impl Consensus for Work {
         Ok(quintet_ethash::verify_seal(quintet_ethash::Work::Light(&cache), header)?)
     }
 
+    fn check_seals(&self, headers: &[&Header]) -> Vec<Result<(), ConsensusError>> {
+        let Some(caches) = &self.caches else { return headers.iter().map(|_| Ok(())).collect() };
+        let epoch = |header: &Header| Epoch::of(&self.spec, header.number).ok();
+        let mut outcomes = Vec::with_capacity(headers.len());
+        for group in headers.chunk_by(|one, other| epoch(one) == epoch(other)) {
+            let [first, ..] = group else { continue };
+            let Some(epoch) = epoch(first) else {
+                outcomes.extend(group.iter().map(|header| self.check_seal(header)));
+                continue;
+            };
+            let cache = caches.at_block(epoch, first.number);
+            let checked = quintet_ethash::verify_seals(&cache, group).into_iter();
+            outcomes.extend(checked.map(|outcome| outcome.map_err(ConsensusError::from)));
+        }
+        outcomes
+    }
+
     fn check_uncles(&self, block: &Block, ancestry: &dyn Ancestry) -> Result<(), ConsensusError> {
         quintet_ethash::check_uncles(block, ancestry)?.iter().try_for_each(|uncle| self.check_uncle(uncle))
     }

@@ -120,7 +120,7 @@ fn check_blob_gas(spec: &ChainSpec, header: &Header, parent: &Header) -> Result<
     if used > limit {
         return Err(BlockError::BlobGasLimit { have: used, limit });
     }
-    if used % DATA_GAS_PER_BLOB != 0 {
+    if !used.is_multiple_of(DATA_GAS_PER_BLOB) {
         return Err(BlockError::BlobGasUnit { have: used, unit: DATA_GAS_PER_BLOB });
     }
     let have = header.excess_blob_gas.unwrap_or_default();

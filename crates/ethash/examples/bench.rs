@@ -3,7 +3,10 @@
 //! `cargo run --release -p quintet-ethash --example bench [epoch] [seconds of search]`
 
 use alloy_primitives::{B256, U256};
-use quintet_ethash::{Cache, Dataset, EPOCH_LENGTH, Epoch, Search, hashimoto_full, hashimoto_light};
+use quintet_ethash::{
+    Cache, Dataset, EPOCH_LENGTH, Epoch, Search, hashimoto_full, hashimoto_light, verify_seals,
+};
+use quintet_types::Header;
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -26,9 +29,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("light hash: {:?}", start.elapsed() / u32::try_from(hashes)?);
 
+    let headers =
+        vec![Header { difficulty: U256::ONE, number: epoch.first_block(), ..Header::default() }; 512];
+    let start = Instant::now();
+    std::hint::black_box(verify_seals(&cache, &headers.iter().collect::<Vec<_>>()));
+    println!("light hash among many: {:?}", start.elapsed() / 512);
+
     let start = Instant::now();
     let dataset = Dataset::generate(&cache, &|_, _| (), &AtomicBool::new(false))?;
     println!("dataset of epoch {index}: {:?} ({} bytes)", start.elapsed(), epoch.dataset_size());
+
+    for nonce in 0..64 {
+        let light = hashimoto_light(&cache, &B256::ZERO, nonce);
+        assert_eq!(hashimoto_full(&dataset, &B256::ZERO, nonce), light, "nonce {nonce}");
+    }
 
     let hashes = 20_000;
     let start = Instant::now();

@@ -189,3 +189,150 @@ impl EpochDatasets {
         slot.try_lock().and_then(|place| place.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Memory;
+    use std::convert::Infallible;
+    use std::fs;
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicU32;
+    use std::time::{Duration, Instant};
+
+    /// Four rows, whatever the epoch.
+    #[derive(Debug)]
+    struct Small(Epoch, Memory);
+
+    impl Stored for Small {
+        const KIND: &'static str = "small";
+        const CODE: u32 = 3;
+
+        fn count(_: Epoch) -> u32 {
+            4
+        }
+
+        fn epoch(&self) -> Epoch {
+            self.0
+        }
+
+        fn bytes(&self) -> &[u8] {
+            self.1.bytes()
+        }
+
+        fn blank(epoch: Epoch) -> Option<Self> {
+            Some(Self(epoch, Memory::zeroed(4)))
+        }
+
+        fn bytes_mut(&mut self) -> &mut [u8] {
+            self.1.bytes_mut()
+        }
+    }
+
+    fn epoch(index: u64) -> Epoch {
+        Epoch::of_block(index * crate::EPOCH_LENGTH).unwrap()
+    }
+
+    /// The epoch's, and whether it had to be made.
+    fn get(kept: &Kept<Small>, index: u64) -> (Arc<Small>, bool) {
+        let mut made = false;
+        let small = kept.get(epoch(index), || {
+            made = true;
+            let mut small = Small::blank(epoch(index)).unwrap();
+            small.bytes_mut().fill(7);
+            Ok::<_, Infallible>(small)
+        });
+        (small.unwrap(), made)
+    }
+
+    #[test]
+    fn the_last_used_stay_in_memory() {
+        let kept = Kept::new(None, Limits { in_memory: 2, on_disk: 3 });
+        assert!(get(&kept, 0).1 && get(&kept, 1).1);
+        assert!(!get(&kept, 0).1);
+        assert!(get(&kept, 2).1);
+        assert!(!get(&kept, 0).1 && get(&kept, 1).1);
+    }
+
+    #[test]
+    fn the_last_epochs_stay_on_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { in_memory: 1, on_disk: 2 };
+        let kept = || Kept::new(Some(folder.path().to_owned()), limits);
+        for index in 0..4 {
+            assert!(get(&kept(), index).1);
+        }
+        let (read, made) = get(&kept(), 3);
+        assert!(!made && read.bytes() == [7; 256]);
+        assert!(!get(&kept(), 2).1 && get(&kept(), 1).1);
+        assert!(get(&Kept::new(None, limits), 3).1);
+    }
+
+    #[test]
+    fn a_damaged_file_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = || Kept::new(Some(folder.path().to_owned()), Limits::CACHES);
+        get(&kept(), 5);
+        let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        fs::write(&path, b"nonsense").unwrap();
+        assert!(get(&kept(), 5).1);
+        assert!(!get(&kept(), 5).1);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_does_no_harm() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let kept = Kept::new(Some(file.path().join("folder")), Limits::CACHES);
+        assert!(get(&kept, 0).1 && !get(&kept, 0).1);
+    }
+
+    #[test]
+    fn many_who_ask_at_once_get_one() {
+        let kept = Kept::<Small>::new(None, Limits::CACHES);
+        let (made, start) = (AtomicU32::new(0), Barrier::new(4));
+        let ask = || {
+            start.wait();
+            let make = || {
+                made.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(20));
+                Ok::<_, Infallible>(Small::blank(epoch(0)).unwrap())
+            };
+            kept.get(epoch(0), make).unwrap()
+        };
+        let found: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(made.into_inner(), 1);
+        assert!(found.windows(2).all(|pair| Arc::ptr_eq(&pair[0], &pair[1])));
+    }
+
+    #[test]
+    fn who_was_refused_may_ask_again() {
+        let kept = Kept::<Small>::new(None, Limits::DATASETS);
+        let stopped = kept.get(epoch(0), || Err(DatasetError::Stopped));
+        assert_eq!(stopped.unwrap_err(), DatasetError::Stopped);
+        assert!(get(&kept, 0).1);
+    }
+
+    /// The files of both epochs are there beforehand, so that nothing is computed.
+    #[test]
+    fn the_next_epoch_is_prepared_near_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = FileStore::new(folder.path());
+        for index in [0, 1] {
+            files.write_cache(&Cache::blank(epoch(index))).unwrap();
+        }
+        let caches = EpochCaches::new(Some(folder.path().to_owned()), Limits::CACHES);
+        caches.at_block(epoch(0), 23_999);
+        assert!(!caches.kept.holds(epoch(1)) && !caches.busy.load(Ordering::Acquire));
+        assert_eq!(caches.at_block(epoch(0), 24_000).epoch(), epoch(0));
+        let end = Instant::now() + Duration::from_secs(30);
+        while !caches.kept.holds(epoch(1)) || caches.busy.load(Ordering::Acquire) {
+            assert!(Instant::now() < end);
+            thread::sleep(Duration::from_millis(5));
+        }
+        let datasets = EpochDatasets::new(None, Limits::DATASETS, caches);
+        assert!(datasets.ready(epoch(0)).is_none());
+    }
+}

@@ -6,7 +6,6 @@
 use crate::cache::Cache;
 use crate::dataset::Dataset;
 use crate::epoch::Epoch;
-use crate::mix::Item;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -20,8 +19,8 @@ const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 64;
 /// Where the checksum is in the header.
 const CHECKSUM_AT: usize = 40;
-/// Items read or written at once.
-const CHUNK: usize = 1 << 12;
+/// Bytes read at once: what the processor's cache holds until the checksum is taken.
+const CHUNK: usize = 1 << 18;
 
 /// What is wrong with a file, or with the folder.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +52,10 @@ pub(crate) trait Stored: Sized {
     /// How many items an epoch has.
     fn count(epoch: Epoch) -> u32;
     fn epoch(&self) -> Epoch;
-    fn items(&self) -> &[Item];
-    fn from_items(epoch: Epoch, items: Vec<Item>) -> Option<Self>;
+    fn bytes(&self) -> &[u8];
+    /// One of zeros, to be read into; `None` where there is no memory for it.
+    fn blank(epoch: Epoch) -> Option<Self>;
+    fn bytes_mut(&mut self) -> &mut [u8];
 }
 
 impl Stored for Cache {
@@ -69,12 +70,16 @@ impl Stored for Cache {
         self.epoch()
     }
 
-    fn items(&self) -> &[Item] {
-        self.items()
+    fn bytes(&self) -> &[u8] {
+        self.bytes()
     }
 
-    fn from_items(epoch: Epoch, items: Vec<Item>) -> Option<Self> {
-        Self::from_items(epoch, items)
+    fn blank(epoch: Epoch) -> Option<Self> {
+        Some(Self::blank(epoch))
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.memory_mut().bytes_mut()
     }
 }
 
@@ -90,12 +95,16 @@ impl Stored for Dataset {
         self.epoch()
     }
 
-    fn items(&self) -> &[Item] {
-        self.items()
+    fn bytes(&self) -> &[u8] {
+        self.bytes()
     }
 
-    fn from_items(epoch: Epoch, items: Vec<Item>) -> Option<Self> {
-        Self::from_items(epoch, items)
+    fn blank(epoch: Epoch) -> Option<Self> {
+        Self::blank(epoch)
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.memory_mut().bytes_mut()
     }
 }
 
@@ -164,11 +173,8 @@ impl FileStore {
             Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(FileError::Io { path, source }),
         };
-        match read_items::<T>(&mut file, epoch) {
-            Ok(Ok(items)) => {
-                let wrong = || FileError::Damaged { path, reason: "wrong number of items" };
-                T::from_items(epoch, items).ok_or_else(wrong).map(Some)
-            }
+        match read_from::<T>(&mut file, epoch) {
+            Ok(Ok(read)) => Ok(Some(read)),
             Ok(Err(reason)) => Err(FileError::Damaged { path, reason }),
             Err(source) => Err(FileError::Io { path, source }),
         }
@@ -181,7 +187,7 @@ impl FileStore {
         let partial = path.with_extension(format!("{}-{attempt}.tmp", process::id()));
         let written = fs::create_dir_all(&self.folder)
             .and_then(|()| File::create(&partial))
-            .and_then(|mut file| write_items(&mut file, data))
+            .and_then(|mut file| write_to(&mut file, data))
             .and_then(|()| fs::rename(&partial, &path));
         written.map_err(|source| {
             // What went wrong first is what is told.
@@ -218,7 +224,8 @@ fn first_block<T: Stored>(name: &OsStr) -> Option<u64> {
     length.parse::<u64>().ok()?.checked_mul(index.parse().ok()?)
 }
 
-/// Whether this is another process's unfinished file, and that process is gone or has reused its id.
+/// Whether this is the unfinished file of an earlier process. (Two that run do not share a folder; if they did,
+/// one would fail to write, and go on without the file.)
 fn is_abandoned<T: Stored>(path: &Path) -> bool {
     let ours = format!("{}-", process::id());
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
@@ -241,33 +248,23 @@ fn header<T: Stored>(epoch: Epoch) -> [u8; HEADER_BYTES] {
     header
 }
 
-fn write_items<T: Stored>(file: &mut File, data: &T) -> io::Result<()> {
+fn write_to<T: Stored>(file: &mut File, data: &T) -> io::Result<()> {
     let mut header = header::<T>(data.epoch());
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&header);
-    let mut bytes = Vec::with_capacity(CHUNK * 64);
-    // The place of the checksum is filled when it is known.
-    file.write_all(&header)?;
-    for items in data.items().chunks(CHUNK) {
-        bytes.clear();
-        bytes.extend(items.iter().flat_map(|item| item.to_bytes()));
-        checksum.update(&bytes);
-        file.write_all(&bytes)?;
-    }
+    checksum.update(data.bytes());
     if let Some(place) = header.get_mut(CHECKSUM_AT..CHECKSUM_AT + 4) {
         place.copy_from_slice(&checksum.finalize().to_le_bytes());
     }
-    io::Seek::rewind(file)?;
     file.write_all(&header)?;
+    file.write_all(data.bytes())?;
     file.sync_all()
 }
 
 /// The inner error says what is wrong with the file's contents.
-fn read_items<T: Stored>(file: &mut File, epoch: Epoch) -> io::Result<Result<Vec<Item>, &'static str>> {
-    let expected = header::<T>(epoch);
-    let count = T::count(epoch) as usize;
-    let length = file.metadata()?.len();
-    if length != (HEADER_BYTES + count * 64) as u64 {
+fn read_from<T: Stored>(file: &mut File, epoch: Epoch) -> io::Result<Result<T, &'static str>> {
+    let length = HEADER_BYTES as u64 + u64::from(T::count(epoch)) * 64;
+    if file.metadata()?.len() != length {
         return Ok(Err("wrong length"));
     }
     let mut found = [0; HEADER_BYTES];
@@ -277,22 +274,17 @@ fn read_items<T: Stored>(file: &mut File, epoch: Epoch) -> io::Result<Result<Vec
         sum.copy_from_slice(place);
         place.fill(0);
     }
-    if found != expected {
+    if found != header::<T>(epoch) {
         return Ok(Err("not the header of its epoch"));
     }
+    let mut read = T::blank(epoch).ok_or(io::ErrorKind::OutOfMemory)?;
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&found);
-    let mut items = Vec::new();
-    items.try_reserve_exact(count).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    let mut bytes = vec![0; CHUNK * 64];
-    while items.len() < count {
-        let size = (count - items.len()).min(CHUNK) * 64;
-        let part = bytes.get_mut(..size).unwrap_or_default();
+    for part in read.bytes_mut().chunks_mut(CHUNK) {
         file.read_exact(part)?;
         checksum.update(part);
-        items.extend(part.as_chunks::<64>().0.iter().map(Item::from_bytes));
     }
-    Ok(if checksum.finalize() == u32::from_le_bytes(sum) { Ok(items) } else { Err("wrong checksum") })
+    Ok(if checksum.finalize() == u32::from_le_bytes(sum) { Ok(read) } else { Err("wrong checksum") })
 }
 
 #[cfg(test)]
@@ -304,8 +296,11 @@ mod tests {
     /// What a file holds is nothing to these tests, so they use a cache that is cheap to make.
     static CACHE: LazyLock<Cache> = LazyLock::new(|| {
         let epoch = Epoch::of_block(0).unwrap();
-        let items = (0..epoch.cache_items()).map(|at| Item([at; 16])).collect();
-        Cache::from_items(epoch, items).unwrap()
+        let mut cache = Cache::blank(epoch);
+        for (number, word) in (0u32..).zip(cache.memory_mut().bytes_mut().as_chunks_mut().0) {
+            *word = number.to_le_bytes();
+        }
+        cache
     });
 
     fn stored() -> (tempfile::TempDir, FileStore) {
@@ -319,7 +314,7 @@ mod tests {
     fn what_is_written_is_read() {
         let (_folder, store) = stored();
         let read = store.read_cache(CACHE.epoch()).unwrap().unwrap();
-        assert!(read.items() == CACHE.items());
+        assert!(read.bytes() == CACHE.bytes());
         assert!(store.read_cache(CACHE.epoch().next().unwrap()).unwrap().is_none());
         assert!(store.read_dataset(CACHE.epoch()).unwrap().is_none());
         let names = fs::read_dir(store.folder).unwrap().map(|entry| entry.unwrap().file_name());

@@ -1,67 +1,29 @@
-//! Keccak-512 over the few lengths that Ethash hashes, on words, without the buffering of a general hash.
+//! Keccak-512 over the few lengths that Ethash hashes.
 
 use crate::mix::Item;
 use alloy_primitives::B256;
-use keccak::Keccak;
-
-/// Words of 64 bits that one permutation absorbs.
-const RATE: usize = 9;
-const STATE: usize = 25;
-/// Keccak's padding: a one after the message, and one in the last bit of the block.
-const FIRST_PAD: u64 = 1;
-const LAST_PAD: u64 = 1 << 63;
+use keccak_asm::Keccak512;
 
 /// Keccak-512 of an item's 64 bytes.
 pub(crate) fn keccak512(item: &Item) -> Item {
-    let mut state = [0; STATE];
-    for (lane, (low, high)) in state.iter_mut().zip(word_pairs(item)) {
-        *lane = u64::from(low) | u64::from(high) << 32;
-    }
-    state[RATE - 1] = FIRST_PAD | LAST_PAD;
-    squeeze(state)
+    let hash: [u8; 64] = Keccak512::digest(item.to_bytes()).into();
+    Item::from_bytes(&hash)
 }
 
 /// Keccak-512 of 32 bytes: the first item of a cache.
 pub(crate) fn keccak512_seed(seed: &B256) -> Item {
-    let mut state = [0; STATE];
-    absorb(&mut state, seed);
-    state[4] = FIRST_PAD;
-    state[RATE - 1] = LAST_PAD;
-    squeeze(state)
+    let hash: [u8; 64] = Keccak512::digest(seed).into();
+    Item::from_bytes(&hash)
 }
 
 /// Keccak-512 of 32 bytes and a nonce, little-endian: the start of a hash.
 pub(crate) fn keccak512_nonce(hash: &B256, nonce: u64) -> Item {
-    let mut state = [0; STATE];
-    absorb(&mut state, hash);
-    state[4] = nonce;
-    state[5] = FIRST_PAD;
-    state[RATE - 1] = LAST_PAD;
-    squeeze(state)
-}
-
-fn absorb(state: &mut [u64; STATE], bytes: &B256) {
-    let (lanes, _) = bytes.as_chunks::<8>();
-    for (lane, bytes) in state.iter_mut().zip(lanes) {
-        *lane = u64::from_le_bytes(*bytes);
-    }
-}
-
-fn squeeze(mut state: [u64; STATE]) -> Item {
-    Keccak::new().with_f1600(|permute| permute(&mut state));
-    let mut item = Item::ZERO;
-    let (pairs, _) = item.0.as_chunks_mut::<2>();
-    for (pair, lane) in pairs.iter_mut().zip(state) {
-        // The two halves of a lane.
-        #[allow(clippy::cast_possible_truncation)]
-        let halves = [lane as u32, (lane >> 32) as u32];
-        *pair = halves;
-    }
-    item
-}
-
-fn word_pairs(item: &Item) -> impl Iterator<Item = (u32, u32)> {
-    item.0.as_chunks::<2>().0.iter().map(|[low, high]| (*low, *high))
+    let mut bytes = [0; 40];
+    let (head, tail) = bytes.split_at_mut(32);
+    head.copy_from_slice(hash.as_slice());
+    tail.copy_from_slice(&nonce.to_le_bytes());
+    let hash: [u8; 64] = Keccak512::digest(bytes).into();
+    Item::from_bytes(&hash)
 }
 
 #[cfg(test)]

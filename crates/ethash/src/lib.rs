@@ -3,6 +3,11 @@
 //! The words of errors and the order of checks are geth's. All is pure but for two modules: `files`, which
 //! keeps caches and datasets on disk, and `epochs`, which computes each of them once and the next one ahead.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
 mod cache;
 mod dao;
 mod dataset;
@@ -13,6 +18,7 @@ mod error;
 mod files;
 mod hashimoto;
 mod keccak;
+mod memory;
 mod mix;
 mod seal;
 mod search;
@@ -29,6 +35,6 @@ pub use files::{FileError, FileStore};
 pub use hashimoto::{Hashimoto, hashimoto_full, hashimoto_light};
 pub use mix::Item;
 pub use quintet_chainspec::{Rewards, rewards};
-pub use seal::{Work, boundary, seal_hash, verify_seal};
+pub use seal::{Work, boundary, seal_hash, verify_seal, verify_seals};
 pub use search::{Search, Solution};
 pub use uncles::{Uncle, check_uncles};

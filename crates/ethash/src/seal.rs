@@ -4,7 +4,7 @@ use crate::cache::Cache;
 use crate::dataset::Dataset;
 use crate::epoch::Epoch;
 use crate::error::EthashError;
-use crate::hashimoto::{Hashimoto, hashimoto_full, hashimoto_light};
+use crate::hashimoto::{Hashimoto, LIGHT_BATCH, hashimoto_full, hashimoto_light, hashimoto_light_batch};
 use alloy_primitives::{B256, U256, keccak256};
 use alloy_rlp::Encodable;
 use quintet_types::Header;
@@ -76,14 +76,40 @@ pub fn boundary(difficulty: U256) -> B256 {
 /// [`EthashError::InvalidDifficulty`], [`EthashError::InvalidMixDigest`] or [`EthashError::InvalidWork`], in
 /// this order; [`EthashError::WrongEpoch`] when the cache is not the header's.
 pub fn verify_seal(work: Work<'_>, header: &Header) -> Result<(), EthashError> {
-    let epoch = work.epoch();
+    check_claim(work.epoch(), header)?;
+    judge(header, work.hashimoto(&seal_hash(header), header.nonce.into()))
+}
+
+/// Checks the seals of several headers of one epoch with its cache, on this thread, several times as fast as
+/// one after the other. The outcomes are in the headers' order.
+pub fn verify_seals(cache: &Cache, headers: &[&Header]) -> Vec<Result<(), EthashError>> {
+    let (batches, rest) = headers.as_chunks::<LIGHT_BATCH>();
+    let mut outcomes = Vec::with_capacity(headers.len());
+    for batch in batches {
+        let seals = batch.each_ref().map(|header| (seal_hash(header), header.nonce.into()));
+        let hashes = hashimoto_light_batch(cache, &seals);
+        let judged = batch.iter().zip(hashes);
+        outcomes.extend(
+            judged.map(|(header, found)| {
+                check_claim(cache.epoch(), header).and_then(|()| judge(header, found))
+            }),
+        );
+    }
+    outcomes.extend(rest.iter().map(|header| verify_seal(Work::Light(cache), header)));
+    outcomes
+}
+
+fn check_claim(epoch: Epoch, header: &Header) -> Result<(), EthashError> {
     if header.number / epoch.length() != epoch.index() {
         return Err(EthashError::WrongEpoch { number: header.number, epoch });
     }
     if header.difficulty.is_zero() {
         return Err(EthashError::InvalidDifficulty);
     }
-    let found = work.hashimoto(&seal_hash(header), header.nonce.into());
+    Ok(())
+}
+
+fn judge(header: &Header, found: Hashimoto) -> Result<(), EthashError> {
     if found.mix != header.mix_hash {
         return Err(EthashError::InvalidMixDigest { have: header.mix_hash, want: found.mix });
     }

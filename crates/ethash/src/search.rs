@@ -79,3 +79,51 @@ impl Search {
         good.map(|(nonce, hash)| Solution { nonce: B64::from(nonce), mix_hash: hash.mix })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::epoch::Epoch;
+    use crate::hashimoto::hashimoto_full;
+    use std::sync::LazyLock;
+
+    /// A dataset of zeros takes no time to make, and is as good to search in.
+    static DATASET: LazyLock<Dataset> =
+        LazyLock::new(|| Dataset::blank(Epoch::of_block(0).unwrap()).unwrap());
+
+    fn run(search: &Search, nonces: Range<u64>) -> (Option<Solution>, u64) {
+        let hashes = AtomicU64::new(0);
+        (search.run(&DATASET, nonces, &AtomicBool::new(false), &hashes), hashes.into_inner())
+    }
+
+    #[test]
+    fn the_first_good_nonce_is_found() {
+        let search = Search::new(B256::repeat_byte(3), U256::from(500));
+        let (found, hashes) = run(&search, 1_000..u64::MAX);
+        let found = found.unwrap();
+        let hash = hashimoto_full(&DATASET, &search.seal_hash, found.nonce.into());
+        assert_eq!(hash.mix, found.mix_hash);
+        assert!(hash.result <= search.boundary);
+        let nonce = u64::from(found.nonce);
+        assert!((nonce + 1 - 1_000..=nonce + BATCH as u64 - 1_000).contains(&hashes), "{hashes}");
+        for earlier in 1_000..nonce {
+            assert!(hashimoto_full(&DATASET, &search.seal_hash, earlier).result > search.boundary);
+        }
+        // Wherever a thread's range begins and ends.
+        for start in nonce - 9..=nonce {
+            assert_eq!(run(&search, start..nonce + 1).0, Some(found), "{start}");
+            assert_eq!(run(&search, start..nonce), (None, nonce - start), "{start}");
+        }
+    }
+
+    #[test]
+    fn a_search_ends() {
+        let impossible = Search::new(B256::ZERO, U256::MAX);
+        assert_eq!(run(&impossible, 0..1_001), (None, 1_001));
+        assert_eq!(run(&impossible, u64::MAX - 3..u64::MAX), (None, 3));
+        assert_eq!(run(&impossible, 5..5), (None, 0));
+        let hashes = AtomicU64::new(0);
+        assert_eq!(impossible.run(&DATASET, 0..u64::MAX, &AtomicBool::new(true), &hashes), None);
+        assert_eq!(hashes.into_inner(), 0);
+    }
+}

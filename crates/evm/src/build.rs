@@ -83,6 +83,7 @@ pub struct BuiltBlock {
 pub struct BlockBuilder<'a> {
     processor: Processor<'a>,
     roots: &'a mut dyn PostStateRoot,
+    chain: &'a ChainSpec,
     spec: SpecId,
     header: Header,
     attributes: BlockAttributes,
@@ -97,7 +98,7 @@ impl<'a> BlockBuilder<'a> {
     /// # Errors
     /// When the chain has no blob schedule for the block's time, or the state cannot be read.
     pub fn start(
-        spec: &ChainSpec,
+        spec: &'a ChainSpec,
         parent: &Header,
         parent_hash: B256,
         attributes: BlockAttributes,
@@ -111,6 +112,7 @@ impl<'a> BlockBuilder<'a> {
         Ok(Self {
             processor,
             roots,
+            chain: spec,
             spec: fork,
             header,
             attributes,
@@ -159,10 +161,13 @@ impl<'a> BlockBuilder<'a> {
     /// # Errors
     /// When a system contract fails, or the state cannot be read.
     pub fn finish(self) -> Result<BuiltBlock, ExecutionError> {
-        let Self { processor, spec, header, attributes, transactions, senders, .. } = self;
+        let Self { processor, chain, spec, header, attributes, transactions, senders, .. } = self;
         let withdrawals =
             spec.is_enabled_in(SpecId::SHANGHAI).then(|| Withdrawals::new(attributes.withdrawals));
-        let output = processor.close(&attributes.uncles, withdrawals.as_ref().map(|list| list.as_slice()))?;
+        let output = {
+            let withdrawals = withdrawals.as_ref().map(|list| list.as_slice());
+            processor.close(chain, &attributes.uncles, withdrawals)?
+        };
         let body = Body { transactions, ommers: attributes.uncles, withdrawals };
         let header = seal_roots(header, spec, &body, &output);
         let BlockOutput { receipts, requests, diff, .. } = output;

@@ -146,6 +146,17 @@ impl<'a> Overlay<'a> {
         code_cache::get_or_load(hash, || self.state.code(hash))?.ok_or(DatabaseError::MissingCode(*hash))
     }
 
+    /// Whether the account has a slot that is not zero.
+    pub(crate) fn has_storage(&mut self, address: Address) -> Result<bool, DatabaseError> {
+        let state = self.state;
+        let entry = self.entry(address)?;
+        if entry.slots.values().any(|slot| !slot.now.is_zero()) {
+            return Ok(true);
+        }
+        let Some(incarnation) = entry.stored_incarnation() else { return Ok(false) };
+        Ok(state.has_storage(&address, incarnation)?)
+    }
+
     /// Takes over what one transaction or system call did.
     pub(crate) fn commit(&mut self, changes: EvmState) -> Result<(), DatabaseError> {
         for (address, account) in changes {

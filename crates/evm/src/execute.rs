@@ -66,5 +66,5 @@ pub fn execute_block(
             VmError::Fatal(error) => error,
         })?;
     }
-    processor.close(&body.ommers, body.withdrawals.as_ref().map(|list| list.as_slice()))
+    processor.close(spec, &body.ommers, body.withdrawals.as_ref().map(|list| list.as_slice()))
 }

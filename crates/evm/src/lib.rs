@@ -13,6 +13,7 @@
 mod build;
 mod call;
 mod code_cache;
+mod collision;
 mod database;
 mod eip1283;
 mod env;
@@ -33,4 +34,3 @@ pub use call::{
 };
 pub use error::{DatabaseError, ExecutionError, Remedy, TxError};
 pub use execute::{BlockOutput, PostStateRoot, execute_block};
-pub use rewards::block_reward;

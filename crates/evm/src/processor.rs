@@ -13,6 +13,7 @@ use alloy_eips::eip4895::Withdrawal;
 use alloy_eips::eip7685::Requests;
 use alloy_evm::FromRecoveredTx;
 use alloy_primitives::{Address, B256};
+use quintet_chainspec::ChainSpec;
 use quintet_types::{Header, Receipt, Receipts, StateReader, Transaction};
 use revm::context::TxEnv;
 use revm::context::result::{ExecutionResult, HaltReason};
@@ -126,6 +127,7 @@ impl<'a> Processor<'a> {
     /// Closes the block: requests, then rewards and withdrawals.
     pub(crate) fn close(
         mut self,
+        chain: &ChainSpec,
         uncles: &[Header],
         withdrawals: Option<&[Withdrawal]>,
     ) -> Result<BlockOutput, ExecutionError> {
@@ -138,8 +140,7 @@ impl<'a> Processor<'a> {
         };
         let mut overlay = vm::retire(self.vm);
         if environment.mining_rewards {
-            let beneficiary = environment.block.beneficiary;
-            rewards::pay_mining_rewards(&mut overlay, spec, environment.number, beneficiary, uncles)?;
+            rewards::pay_mining_rewards(&mut overlay, chain, environment, uncles)?;
         }
         rewards::pay_withdrawals(&mut overlay, spec, withdrawals.unwrap_or_default())?;
         Ok(BlockOutput {

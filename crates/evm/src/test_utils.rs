@@ -82,14 +82,19 @@ impl MemoryState {
         }))
     }
 
-    fn storage_root(&self, address: &Address, incarnation: u64) -> B256 {
+    /// The slots of one storage that are not zero.
+    fn slots(&self, address: &Address, incarnation: u64) -> impl Iterator<Item = (U256, U256)> {
         let first = (*address, incarnation, U256::ZERO);
         let last = (*address, incarnation, U256::MAX);
-        let mut slots = self.storage.range(first..=last).peekable();
+        self.storage.range(first..=last).map(|((_, _, slot), value)| (*slot, *value))
+    }
+
+    fn storage_root(&self, address: &Address, incarnation: u64) -> B256 {
+        let mut slots = self.slots(address, incarnation).peekable();
         if slots.peek().is_none() {
             return EMPTY_ROOT_HASH;
         }
-        storage_root_unhashed(slots.map(|((_, _, slot), value)| (B256::from(*slot), *value)))
+        storage_root_unhashed(slots.map(|(slot, value)| (B256::from(slot), value)))
     }
 }
 
@@ -100,6 +105,10 @@ impl StateReader for MemoryState {
 
     fn storage(&self, address: &Address, incarnation: u64, slot: &U256) -> Result<U256, StateError> {
         Ok(self.storage.get(&(*address, incarnation, *slot)).copied().unwrap_or_default())
+    }
+
+    fn has_storage(&self, address: &Address, incarnation: u64) -> Result<bool, StateError> {
+        Ok(self.slots(address, incarnation).next().is_some())
     }
 
     fn code(&self, hash: &B256) -> Result<Option<Bytes>, StateError> {

@@ -1,6 +1,7 @@
 //! revm, set up for this node: one type of EVM for blocks and calls, which can be interrupted and can say in
 //! detail why a call halted, at no cost to a running contract that could be measured.
 
+use crate::collision;
 use crate::database::Overlay;
 use crate::eip1283;
 use crate::env::BlockEnvironment;
@@ -14,9 +15,9 @@ use revm::context::{BlockEnv, CfgEnv, Context, Evm, LocalContext, TxEnv};
 use revm::context_interface::{ContextTr, FrameStack, JournalTr};
 use revm::handler::instructions::EthInstructions;
 use revm::handler::{EthFrame, EthPrecompiles, EvmTr, FrameResult, Handler, ItemOrResult};
-use revm::inspector::InspectorHandler;
+use revm::inspector::{InspectorEvmTr, InspectorHandler};
 use revm::interpreter::interpreter::EthInterpreter;
-use revm::interpreter::interpreter_action::FrameInit;
+use revm::interpreter::interpreter_action::{FrameInit, FrameInput};
 use revm::interpreter::{
     Instruction, InstructionContext, InstructionExecResult, InstructionResult,
     interpreter_types::{Jumps, LegacyBytecode},
@@ -175,7 +176,7 @@ impl<'a, INSP> Handler for VmHandler<'a, INSP> {
     type HaltReason = HaltReason;
 
     fn run_exec_loop(&mut self, evm: &mut Self::Evm, first: FrameInit) -> Result<FrameResult, RunError> {
-        if let ItemOrResult::Result(result) = evm.frame_init(first)? {
+        if let Some(result) = begin_frame(evm, first)? {
             return Ok(result);
         }
         loop {
@@ -185,9 +186,9 @@ impl<'a, INSP> Handler for VmHandler<'a, INSP> {
                         evm.ctx.chain.interrupted = true;
                         return Err(EVMError::Custom("interrupted".into()));
                     }
-                    match evm.frame_init(init)? {
-                        ItemOrResult::Item(_) => continue,
-                        ItemOrResult::Result(result) => result,
+                    match begin_frame(evm, init)? {
+                        None => continue,
+                        Some(result) => result,
                     }
                 }
                 ItemOrResult::Result(result) => {
@@ -206,6 +207,52 @@ impl<'a, INSP> Handler for VmHandler<'a, INSP> {
 
 impl<'a, INSP: Inspector<VmContext<'a>, EthInterpreter>> InspectorHandler for VmHandler<'a, INSP> {
     type IT = EthInterpreter;
+
+    fn inspect_run_exec_loop(
+        &mut self,
+        evm: &mut Self::Evm,
+        first: FrameInit,
+    ) -> Result<FrameResult, RunError> {
+        if let Some(result) = begin_inspected_frame(evm, first)? {
+            return Ok(result);
+        }
+        loop {
+            let result = match evm.inspect_frame_run()? {
+                ItemOrResult::Item(init) => match begin_inspected_frame(evm, init)? {
+                    None => continue,
+                    Some(result) => result,
+                },
+                ItemOrResult::Result(result) => result,
+            };
+            if let Some(result) = evm.frame_return_result(result)? {
+                return Ok(result);
+            }
+        }
+    }
+}
+
+/// Puts a frame on the stack to run; or gives its result, if there is nothing to run.
+fn begin_frame<INSP>(evm: &mut Vm<'_, INSP>, init: FrameInit) -> Result<Option<FrameResult>, RunError> {
+    match evm.frame_init(init)? {
+        ItemOrResult::Item(_) => collision::refuse(evm),
+        ItemOrResult::Result(result) => Ok(Some(result)),
+    }
+}
+
+/// The same, telling the inspector.
+fn begin_inspected_frame<'a, INSP: Inspector<VmContext<'a>, EthInterpreter>>(
+    evm: &mut Vm<'a, INSP>,
+    init: FrameInit,
+) -> Result<Option<FrameResult>, RunError> {
+    let input = init.frame_input.clone();
+    let mut result = match evm.inspect_frame_init(init)? {
+        ItemOrResult::Item(_) => collision::refuse(evm)?,
+        ItemOrResult::Result(result) => return Ok(Some(result)),
+    };
+    if let (FrameInput::Create(input), Some(FrameResult::Create(outcome))) = (&input, &mut result) {
+        evm.inspector.create_end(&mut evm.ctx, input, outcome);
+    }
+    Ok(result)
 }
 
 #[cold]

@@ -1,8 +1,8 @@
 //! Nodes that are in no store yet: a layer of changed nodes, and a reader that looks into it first.
 
-use crate::{NodeReader, Owner, TrieError, TrieUpdate};
+use crate::{Linked, NodeReader, Owner, TrieError, TrieUpdate};
 use alloy_primitives::map::{HashMap, HashSet};
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{B256, Bytes, keccak256};
 use alloy_trie::Nibbles;
 
 /// Updates merged into one. As a [`NodeReader`] it is a trie that began empty; on top of others, use
@@ -11,6 +11,8 @@ use alloy_trie::Nibbles;
 pub struct Layer {
     /// By owner, so that a wipe drops a storage trie at once.
     nodes: HashMap<Owner, HashMap<Nibbles, Option<Bytes>>>,
+    /// The hashes of root nodes, as far as they are known.
+    roots: HashMap<Owner, B256>,
     wiped: HashSet<B256>,
     len: usize,
     bytes: usize,
@@ -27,6 +29,7 @@ impl Layer {
 
     /// Adds an update on top of what the layer holds.
     pub fn apply(&mut self, update: TrieUpdate) {
+        self.note_roots(&update);
         for hashed in update.wiped {
             if let Some(dropped) = self.nodes.remove(&Owner::Storage(hashed)) {
                 self.len -= dropped.len();
@@ -50,6 +53,26 @@ impl Layer {
         }
     }
 
+    fn note_roots(&mut self, update: &TrieUpdate) {
+        for hashed in &update.wiped {
+            self.roots.remove(&Owner::Storage(*hashed));
+        }
+        if update.hashes.len() != update.nodes.len() {
+            for ((owner, _), _) in update.nodes.iter().filter(|((_, path), _)| path.is_empty()) {
+                self.roots.remove(owner);
+            }
+        }
+        for (owner, path, node, hash) in update.hashed_nodes() {
+            if !path.is_empty() {
+                continue;
+            }
+            match node {
+                Some(_) => self.roots.insert(*owner, *hash),
+                None => self.roots.remove(owner),
+            };
+        }
+    }
+
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         self.len == 0 && self.wiped.is_empty()
@@ -65,16 +88,15 @@ impl Layer {
         self.bytes
     }
 
-    /// All of it as one update, to be written to a store.
+    /// All of it as one update in the order of owners and paths, to be written to a store.
     pub fn to_update(&self) -> TrieUpdate {
         let trie = |(owner, trie): (&Owner, &HashMap<Nibbles, Option<Bytes>>)| {
             let owner = *owner;
             trie.iter().map(move |(path, node)| ((owner, *path), node.clone())).collect::<Vec<_>>()
         };
-        TrieUpdate {
-            nodes: self.nodes.iter().flat_map(trie).collect(),
-            wiped: self.wiped.iter().copied().collect(),
-        }
+        let mut nodes: Vec<_> = self.nodes.iter().flat_map(trie).collect();
+        nodes.sort_unstable_by_key(|(key, _)| *key);
+        TrieUpdate { nodes, wiped: self.wiped.iter().copied().collect(), hashes: Vec::new() }
     }
 
     /// What the layer knows of a node: `None` if it must be asked for below, `Some(None)` if there is none.
@@ -89,13 +111,26 @@ impl Layer {
     }
 }
 
+impl Layer {
+    /// The root node `rlp` of a trie with its hash.
+    fn with_hash(&self, owner: &Owner, rlp: &Bytes) -> (B256, Bytes) {
+        (self.roots.get(owner).copied().unwrap_or_else(|| keccak256(rlp)), rlp.clone())
+    }
+}
+
 impl NodeReader for Layer {
     fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<Bytes>, TrieError> {
         Ok(self.get(owner, path).flatten().cloned())
     }
 
-    fn is_trusted(&self, owner: &Owner, path: &Nibbles) -> bool {
-        self.get(owner, path).is_some()
+    /// Its nodes were made by updates, and never left the process's memory: they are not checked.
+    fn linked(&self, owner: &Owner, path: &Nibbles, _hash: &B256) -> Result<Option<Linked>, TrieError> {
+        Ok(self.get(owner, path).flatten().cloned().map(Linked::Sound))
+    }
+
+    fn root(&self, owner: &Owner) -> Result<Option<(B256, Bytes)>, TrieError> {
+        let root = self.get(owner, &Nibbles::new()).flatten();
+        Ok(root.map(|rlp| self.with_hash(owner, rlp)))
     }
 }
 
@@ -131,7 +166,21 @@ impl NodeReader for Overlay<'_> {
         }
     }
 
-    fn is_trusted(&self, owner: &Owner, path: &Nibbles) -> bool {
-        self.layer.is_trusted(owner, path) || self.base.is_trusted(owner, path)
+    fn linked(&self, owner: &Owner, path: &Nibbles, hash: &B256) -> Result<Option<Linked>, TrieError> {
+        match self.layer.get(owner, path) {
+            Some(known) => Ok(known.cloned().map(Linked::Sound)),
+            None => self.base.linked(owner, path, hash),
+        }
+    }
+
+    fn checked(&self, owner: &Owner, path: &Nibbles, hash: &B256, rlp: &Bytes) {
+        self.base.checked(owner, path, hash, rlp);
+    }
+
+    fn root(&self, owner: &Owner) -> Result<Option<(B256, Bytes)>, TrieError> {
+        match self.layer.get(owner, &Nibbles::new()) {
+            Some(known) => Ok(known.map(|rlp| self.layer.with_hash(owner, rlp))),
+            None => self.base.root(owner),
+        }
     }
 }

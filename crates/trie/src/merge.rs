@@ -2,39 +2,36 @@
 //!
 //! A subtree comes back as a [`Tree`], which has no place yet: its parent decides whether it stays where it
 //! is, is inlined, or melts into the node above, and only then is it written. So each path is written at most
-//! once, and the same holds for reads, save where keys that were never there are deleted.
+//! once, and the same holds for reads, save where keys that were never there are deleted. Hashing waits until
+//! the pass is done: see [`crate::fresh`].
 
+use crate::fresh::{FreshNodes, Link};
 use crate::node::{
-    LeafValue, Links, Node, encode_branch, encode_extension, encode_leaf, is_stored, link_hash,
+    HASH_LEN, LeafValue, Links, Node, encode_branch, encode_extension, encode_leaf, is_stored, link_hash,
 };
-use crate::{NodeReader, Owner, TrieError, path};
-use alloy_primitives::{B256, Bytes, keccak256};
+use crate::{Linked, NodeReader, Owner, TrieError, path};
+use alloy_primitives::{B256, Bytes};
 use alloy_rlp::Decodable;
 use alloy_trie::nodes::RlpNode;
 use alloy_trie::{EMPTY_ROOT_HASH, Nibbles, TrieAccount};
 use rayon::prelude::*;
 
 mod change;
+mod merged;
+mod tree;
 
 pub(crate) use change::{Change, StorageRoot, Value};
 use change::{fork_depth, groups, under};
+pub(crate) use merged::{Merged, seal};
+use merged::{Root, Unchecked};
+use tree::Tree;
 
 /// From this many changes on, the children of a branch are worked on in parallel: the work must outweigh
-/// waking another thread (some ten microseconds).
-pub(crate) const PARALLEL_CHANGES: usize = 64;
-
-/// What a pass did.
-#[derive(Debug)]
-pub(crate) struct Merged {
-    pub(crate) old_root: B256,
-    pub(crate) root: B256,
-    /// Whether there were nodes that must be dropped before `nodes` is applied.
-    pub(crate) wiped: bool,
-    pub(crate) nodes: Vec<(Nibbles, Option<Bytes>)>,
-}
+/// waking other threads (some ten microseconds each), which have blocks of their own to work on.
+pub(crate) const PARALLEL_CHANGES: usize = 192;
 
 /// Applies `changes` (sorted by key, no key twice, no key another's prefix) to the trie of `owner`, emptied
-/// first if `wipe` holds.
+/// first if `wipe` holds. The result is to be [`seal`]ed.
 pub(crate) fn merge(
     reader: &dyn NodeReader,
     owner: &Owner,
@@ -42,62 +39,44 @@ pub(crate) fn merge(
     changes: &[Change],
 ) -> Result<Merged, TrieError> {
     let root_path = Nibbles::new();
-    let stored = reader.node(owner, &root_path)?;
-    let old_root = stored.as_ref().map_or(EMPTY_ROOT_HASH, keccak256);
+    let stored = reader.root(owner)?;
+    let old_root = stored.as_ref().map_or(EMPTY_ROOT_HASH, |(hash, _)| *hash);
     let wiped = wipe && stored.is_some();
     let kept = if wipe { None } else { stored };
     let mut pass = Pass::new(reader, owner);
-    let old = kept.as_ref().map(|rlp| pass.decode(&root_path, rlp)).transpose()?;
-    let unchanged = if wipe { EMPTY_ROOT_HASH } else { old_root };
+    let old = kept.as_ref().map(|(_, rlp)| pass.decode(&root_path, rlp)).transpose()?;
     let root = match pass.update(&root_path, old, changes)? {
-        None => unchanged,
+        None => Root::Known(if wipe { EMPTY_ROOT_HASH } else { old_root }),
         Some(Tree::Empty) => {
             pass.forget(root_path, kept.is_some());
-            EMPTY_ROOT_HASH
+            Root::Known(EMPTY_ROOT_HASH)
         }
-        Some(tree) => {
-            let rlp = pass.encode(tree);
-            let root = keccak256(&rlp);
-            pass.out.push((root_path, Some(rlp)));
-            root
-        }
+        Some(tree) => Root::Fresh(pass.place_root(tree)),
     };
-    Ok(Merged { old_root, root, wiped, nodes: pass.out })
-}
-
-/// A changed subtree that has no place yet.
-enum Tree {
-    Empty,
-    Leaf { key: Nibbles, value: LeafValue },
-    Extension { key: Nibbles, child: RlpNode },
-    Branch { rlp: Bytes, link: RlpNode },
-}
-
-impl From<Node> for Tree {
-    fn from(node: Node) -> Self {
-        match node {
-            Node::Leaf { key, value } => Self::Leaf { key, value: LeafValue::Raw(value) },
-            Node::Extension { key, child } => Self::Extension { key, child },
-            Node::Branch(links) => {
-                let mut rlp = Vec::new();
-                encode_branch(&links, &[], &mut rlp);
-                Self::Branch { link: RlpNode::from_rlp(&rlp), rlp: rlp.into() }
-            }
-        }
-    }
+    Ok(Merged { old_root, root, wiped, fresh: pass.fresh, gone: pass.gone, unchecked: pass.unchecked })
 }
 
 struct Pass<'a> {
     reader: &'a dyn NodeReader,
     owner: &'a Owner,
-    out: Vec<(Nibbles, Option<Bytes>)>,
+    fresh: FreshNodes,
+    gone: Vec<Nibbles>,
+    unchecked: Vec<Unchecked>,
     buf: Vec<u8>,
     value_buf: Vec<u8>,
 }
 
 impl<'a> Pass<'a> {
     const fn new(reader: &'a dyn NodeReader, owner: &'a Owner) -> Self {
-        Self { reader, owner, out: Vec::new(), buf: Vec::new(), value_buf: Vec::new() }
+        Self {
+            reader,
+            owner,
+            fresh: FreshNodes::new(),
+            gone: Vec::new(),
+            unchecked: Vec::new(),
+            buf: Vec::new(),
+            value_buf: Vec::new(),
+        }
     }
 
     fn corrupt(&self, path: &Nibbles, reason: &'static str) -> TrieError {
@@ -113,7 +92,7 @@ impl<'a> Pass<'a> {
     }
 
     /// The node that `link` refers to, if any.
-    fn load(&self, path: &Nibbles, link: &[u8]) -> Result<Option<Node>, TrieError> {
+    fn load(&mut self, path: &Nibbles, link: &[u8]) -> Result<Option<Node>, TrieError> {
         if link.is_empty() {
             return Ok(None);
         }
@@ -121,10 +100,13 @@ impl<'a> Pass<'a> {
             return self.decode(path, &Bytes::copy_from_slice(link)).map(Some);
         };
         let missing = || TrieError::Missing { owner: *self.owner, path: *path };
-        let rlp = self.reader.node(self.owner, path)?.ok_or_else(missing)?;
-        if !self.reader.is_trusted(self.owner, path) && keccak256(&rlp) != hash {
-            return Err(TrieError::HashMismatch { owner: *self.owner, path: *path });
-        }
+        let rlp = match self.reader.linked(self.owner, path, &hash)?.ok_or_else(missing)? {
+            Linked::Sound(rlp) => rlp,
+            Linked::Unchecked(rlp) => {
+                self.unchecked.push(Unchecked { path: *path, hash, rlp: rlp.clone() });
+                rlp
+            }
+        };
         self.decode(path, &rlp).map(Some)
     }
 
@@ -263,7 +245,7 @@ impl<'a> Pass<'a> {
         if let Some((nibble, node)) = moved
             && let Err(at) = changed.binary_search_by_key(&nibble, |(nibble, _)| *nibble)
         {
-            changed.insert(at, (nibble, node.into()));
+            changed.insert(at, (nibble, self.unchanged(path, node)?));
         }
         if changed.is_empty() { Ok(None) } else { self.close_branch(path, links, changed).map(Some) }
     }
@@ -281,13 +263,15 @@ impl<'a> Pass<'a> {
         let child = |(nibble, changes)| {
             let mut pass = Pass::new(reader, owner);
             let tree = pass.child(path, links, moved, nibble, changes)?;
-            Ok((nibble, tree, pass.out))
+            Ok((nibble, tree, pass))
         };
         let done = groups.into_par_iter().map(child).collect::<Result<Vec<_>, TrieError>>()?;
         let mut changed = Vec::with_capacity(done.len() + 1);
-        for (nibble, tree, mut out) in done {
-            self.out.append(&mut out);
-            changed.extend(tree.map(|tree| (nibble, tree)));
+        for (nibble, tree, mut pass) in done {
+            changed.extend(tree.map(|tree| (nibble, tree.behind(self.fresh.len()))));
+            self.fresh.append(pass.fresh);
+            self.gone.append(&mut pass.gone);
+            self.unchecked.append(&mut pass.unchecked);
         }
         Ok(changed)
     }
@@ -332,8 +316,10 @@ impl<'a> Pass<'a> {
             let at = path::child(path, nibble).ok_or_else(|| self.too_deep(path))?;
             replaced.push((nibble, self.place(at, tree, links.is_stored(nibble))));
         }
-        encode_branch(links, &replaced, &mut self.buf);
-        Ok(Tree::Branch { rlp: Bytes::copy_from_slice(&self.buf), link: RlpNode::from_rlp(&self.buf) })
+        let mut children = Vec::with_capacity(replaced.len());
+        encode_branch(links, &replaced, &mut self.buf, |child, offset| children.push((child, offset)));
+        // It gets its place when it is placed.
+        Ok(Tree::Branch(self.link(*path, &children)))
     }
 
     /// A branch that has at most one child left, the one in the set `live`.
@@ -364,10 +350,10 @@ impl<'a> Pass<'a> {
                 None => Tree::Empty,
                 // It stays where it is, with its entry.
                 Some(Node::Branch(_)) => {
-                    let child = RlpNode::from_raw(links.get(nibble)).unwrap_or_default();
+                    let child = Link::Known(RlpNode::from_raw(links.get(nibble)).unwrap_or_default());
                     return Ok(Tree::Extension { key: path::single(nibble), child });
                 }
-                Some(node) => node.into(),
+                Some(node) => self.unchanged(&at, node)?,
             },
         };
         Ok(self.lower(path, &at, Some(tree), links.is_stored(nibble))?.unwrap_or(Tree::Empty))
@@ -389,8 +375,8 @@ impl<'a> Pass<'a> {
         }
         let longer = |key: &Nibbles| path::join(&between, key);
         Ok(Some(match tree {
-            Tree::Branch { rlp, link } => {
-                let child = self.place(*at, Tree::Branch { rlp, link }, stored);
+            Tree::Branch(link) => {
+                let child = self.place(*at, Tree::Branch(link), stored);
                 Tree::Extension { key: between, child }
             }
             Tree::Empty => {
@@ -408,47 +394,71 @@ impl<'a> Pass<'a> {
         }))
     }
 
+    /// A node that only moves.
+    fn unchanged(&self, path: &Nibbles, node: Node) -> Result<Tree, TrieError> {
+        match node {
+            Node::Leaf { key, value } => Ok(Tree::Leaf { key, value: LeafValue::Raw(value) }),
+            Node::Extension { key, child } => Ok(Tree::Extension { key, child: Link::Known(child) }),
+            Node::Branch(_) => Err(self.corrupt(path, "a branch does not move")),
+        }
+    }
+
     /// Settles a subtree at `path`, where `stored` says whether there was an entry; returns the reference to
     /// it.
-    fn place(&mut self, path: Nibbles, tree: Tree, stored: bool) -> RlpNode {
-        let link = match &tree {
-            Tree::Empty => RlpNode::default(),
-            Tree::Branch { link, .. } => link.clone(),
+    fn place(&mut self, path: Nibbles, tree: Tree, stored: bool) -> Link {
+        let link = match tree {
+            Tree::Empty => Link::Known(RlpNode::default()),
+            Tree::Branch(link) => {
+                if let Link::Fresh(at) = link {
+                    self.fresh.place(at, path);
+                }
+                link
+            }
             Tree::Leaf { key, value } => {
-                encode_leaf(key, value, &mut self.buf, &mut self.value_buf);
-                RlpNode::from_rlp(&self.buf)
+                encode_leaf(&key, &value, &mut self.buf, &mut self.value_buf);
+                self.link(path, &[])
             }
-            Tree::Extension { key, child } => {
-                encode_extension(key, child, &mut self.buf);
-                RlpNode::from_rlp(&self.buf)
-            }
+            Tree::Extension { key, child } => self.extend(path, &key, &child),
         };
-        if !is_stored(&link) {
+        if !is_stored(link.as_slice()) {
             self.forget(path, stored);
-            return link;
         }
-        let rlp = match tree {
-            Tree::Branch { rlp, .. } => rlp,
-            _ => Bytes::copy_from_slice(&self.buf),
-        };
-        self.out.push((path, Some(rlp)));
         link
     }
 
-    /// The RLP of a subtree's top node.
-    fn encode(&mut self, tree: Tree) -> Bytes {
-        match tree {
-            Tree::Empty => return Bytes::new(),
-            Tree::Branch { rlp, .. } => return rlp,
-            Tree::Leaf { key, value } => encode_leaf(&key, &value, &mut self.buf, &mut self.value_buf),
-            Tree::Extension { key, child } => encode_extension(&key, &child, &mut self.buf),
+    /// Makes an extension.
+    fn extend(&mut self, path: Nibbles, key: &Nibbles, child: &Link) -> Link {
+        encode_extension(key, child.as_slice(), &mut self.buf);
+        match child {
+            Link::Known(_) => self.link(path, &[]),
+            Link::Fresh(at) => self.link(path, &[(*at, self.buf.len().saturating_sub(HASH_LEN))]),
         }
-        Bytes::copy_from_slice(&self.buf)
+    }
+
+    /// The reference to the node in the buffer, which is kept as a new one unless it is short.
+    fn link(&mut self, path: Nibbles, children: &[(usize, usize)]) -> Link {
+        match RlpNode::from_raw(&self.buf) {
+            Some(inline) if inline.len() < HASH_LEN => Link::Known(inline),
+            _ => self.fresh.push(path, &self.buf, children),
+        }
+    }
+
+    /// Settles the root, which is kept however short it is; returns its place among the new nodes.
+    fn place_root(&mut self, tree: Tree) -> usize {
+        let link = self.place(Nibbles::new(), tree, false);
+        let link = match link {
+            Link::Fresh(_) => link,
+            Link::Known(inline) => self.fresh.push(Nibbles::new(), &inline, &[]),
+        };
+        match link {
+            Link::Fresh(at) => at,
+            Link::Known(_) => 0,
+        }
     }
 
     fn forget(&mut self, path: Nibbles, stored: bool) {
         if stored {
-            self.out.push((path, None));
+            self.gone.push(path);
         }
     }
 

@@ -1,13 +1,20 @@
 //! Nodes as RLP: read from a store, where any bytes may turn up, and written.
 
+use crate::fresh::Link;
 use crate::path::MAX_LEN;
 use alloy_primitives::{B256, Bytes, U256};
 use alloy_rlp::{EMPTY_STRING_CODE, Encodable, Header};
 use alloy_trie::nodes::{ExtensionNodeRef, LeafNodeRef, RlpNode};
 use alloy_trie::{Nibbles, TrieAccount};
 
-const HASH_CODE: u8 = EMPTY_STRING_CODE + 32;
+/// Bytes of a hash.
+pub(crate) const HASH_LEN: usize = 32;
+/// What the RLP of a hash begins with.
+pub(crate) const HASH_CODE: u8 = EMPTY_STRING_CODE + 32;
 const BRANCH_WIDTH: usize = 16;
+/// What the RLP of a branch begins with whose children are all named by hashes, and its length.
+const FULL_BRANCH: [u8; 3] = [0xf9, 0x02, 0x11];
+const FULL_BRANCH_LEN: usize = FULL_BRANCH.len() + BRANCH_WIDTH * (HASH_LEN + 1) + 1;
 
 /// A node as read.
 #[derive(Clone, Debug)]
@@ -26,6 +33,22 @@ pub(crate) struct Links {
 }
 
 impl Links {
+    /// The links of a branch whose children are all named by hashes, as those of the upper levels are; `None`
+    /// if it is another node.
+    fn full(rlp: &Bytes) -> Option<Self> {
+        let (header, items) = rlp.split_first_chunk()?;
+        let (children, value) = items.as_chunks::<{ HASH_LEN + 1 }>();
+        let is_full = *header == FULL_BRANCH
+            && children.len() == BRANCH_WIDTH
+            && children.iter().all(|[first, ..]| *first == HASH_CODE)
+            && *value == [EMPTY_STRING_CODE];
+        let mut bounds = [0; BRANCH_WIDTH + 1];
+        for (bound, at) in bounds.iter_mut().zip((FULL_BRANCH.len()..).step_by(HASH_LEN + 1)) {
+            *bound = u16::try_from(at).ok()?;
+        }
+        is_full.then(|| Self { rlp: rlp.clone(), bounds })
+    }
+
     /// A branch with one child, which no store ever holds: one that is just being made.
     pub(crate) fn lone(nibble: u8, child: &RlpNode) -> Self {
         let end = u16::try_from(child.len()).unwrap_or_default();
@@ -89,20 +112,25 @@ pub(crate) fn encode_leaf(key: &Nibbles, value: &LeafValue, out: &mut Vec<u8>, v
     LeafNodeRef::new(key, value_buf).encode(out);
 }
 
-/// Encodes an extension into `out`.
-pub(crate) fn encode_extension(key: &Nibbles, child: &RlpNode, out: &mut Vec<u8>) {
+/// Encodes an extension into `out`. The child's link is the last thing in it.
+pub(crate) fn encode_extension(key: &Nibbles, child: &[u8], out: &mut Vec<u8>) {
     out.clear();
     ExtensionNodeRef::new(key, child).encode(out);
 }
 
 /// Encodes the branch that `links` becomes with `changed` children (in order, empty for a child that is
-/// gone).
-pub(crate) fn encode_branch(links: &Links, changed: &[(u8, RlpNode)], out: &mut Vec<u8>) {
+/// gone). Tells `place` where the link of each new child went.
+pub(crate) fn encode_branch(
+    links: &Links,
+    changed: &[(u8, Link)],
+    out: &mut Vec<u8>,
+    mut place: impl FnMut(usize, usize),
+) {
     let mut children: [&[u8]; BRANCH_WIDTH] = [&[]; BRANCH_WIDTH];
-    let mut changed = changed.iter().peekable();
+    let mut next = changed.iter().peekable();
     let mut payload_length = 1;
     for (nibble, slot) in (0u8..).zip(children.iter_mut()) {
-        *slot = match changed.next_if(|(at, _)| *at == nibble) {
+        *slot = match next.next_if(|(at, _)| *at == nibble) {
             Some((_, link)) => link.as_slice(),
             None => links.get(nibble),
         };
@@ -110,7 +138,11 @@ pub(crate) fn encode_branch(links: &Links, changed: &[(u8, RlpNode)], out: &mut 
     }
     out.clear();
     Header { list: true, payload_length }.encode(out);
-    for child in children {
+    let mut next = changed.iter().peekable();
+    for (nibble, child) in (0u8..).zip(children) {
+        if let Some((_, Link::Fresh(fresh))) = next.next_if(|(at, _)| *at == nibble) {
+            place(*fresh, out.len() + 1);
+        }
         if child.is_empty() {
             out.push(EMPTY_STRING_CODE);
         } else {
@@ -123,6 +155,11 @@ pub(crate) fn encode_branch(links: &Links, changed: &[(u8, RlpNode)], out: &mut 
 impl Node {
     /// Reads a node; the error says what is wrong with it.
     pub(crate) fn decode(rlp: &Bytes) -> Result<Self, &'static str> {
+        if rlp.len() == FULL_BRANCH_LEN
+            && let Some(links) = Links::full(rlp)
+        {
+            return Ok(Self::Branch(links));
+        }
         let mut payload: &[u8] = rlp;
         let header = Header::decode(&mut payload).map_err(|_| "not RLP")?;
         if !header.list || header.payload_length != payload.len() {
@@ -251,20 +288,47 @@ mod tests {
         }
     }
 
+    fn known(link: &RlpNode) -> Link {
+        Link::Known(link.clone())
+    }
+
+    fn no_place(child: usize, _: usize) {
+        panic!("child {child} is not new");
+    }
+
+    #[test]
+    fn full_branches_are_as_any() {
+        let links: Vec<_> =
+            (0..16u8).map(|n| (n, known(&RlpNode::word_rlp(&B256::repeat_byte(n))))).collect();
+        let mut full = Vec::new();
+        encode_branch(&Links::default(), &links, &mut full, no_place);
+        assert_eq!(full.len(), FULL_BRANCH_LEN);
+        let Ok(Node::Branch(read)) = Node::decode(&full.clone().into()) else { panic!() };
+        assert!(links.iter().all(|(nibble, link)| read.get(*nibble) == link.as_slice()));
+        let mut again = Vec::new();
+        encode_branch(&read, &[], &mut again, no_place);
+        assert_eq!(again, full);
+        for at in [0, 1, 2, 3, 36, FULL_BRANCH_LEN - 1] {
+            let mut damaged = full.clone();
+            damaged[at] ^= 1;
+            assert!(Node::decode(&damaged.into()).is_err(), "{at}");
+        }
+    }
+
     #[test]
     fn branches_change_by_child() {
         let mut out = Vec::new();
         let (hash, inline) = (RlpNode::word_rlp(&B256::repeat_byte(7)), RlpNode::from_raw(&[0xc2, 0x31, 5]));
         let inline = inline.unwrap();
-        encode_branch(&Links::default(), &[(0, hash.clone()), (15, inline.clone())], &mut out);
+        encode_branch(&Links::default(), &[(0, known(&hash)), (15, known(&inline))], &mut out, no_place);
         let Ok(Node::Branch(links)) = Node::decode(&out.clone().into()) else { panic!() };
         assert_eq!((links.get(0), links.get(1), links.get(15)), (&hash[..], &[][..], &inline[..]));
         assert!(links.is_stored(0) && !links.is_stored(15) && !links.is_stored(1));
         let first = out.clone();
-        encode_branch(&links, &[(0, RlpNode::default()), (3, hash.clone())], &mut out);
+        encode_branch(&links, &[(0, known(&RlpNode::default())), (3, known(&hash))], &mut out, no_place);
         let Ok(Node::Branch(links)) = Node::decode(&out.clone().into()) else { panic!() };
         assert_eq!((links.get(0), links.get(3), links.get(15)), (&[][..], &hash[..], &inline[..]));
-        encode_branch(&links, &[(0, hash), (3, RlpNode::default())], &mut out);
+        encode_branch(&links, &[(0, known(&hash)), (3, known(&RlpNode::default()))], &mut out, no_place);
         assert_eq!(out, first);
     }
 

@@ -1,9 +1,10 @@
 //! Where nodes live: which trie, at which path, and the key that a store keeps them under.
 
+use crate::merge::Merged;
 use crate::{TrieError, path::MAX_LEN};
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{B256, Bytes, keccak256};
 use alloy_trie::Nibbles;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,6 +26,16 @@ impl fmt::Display for Owner {
     }
 }
 
+/// The RLP of a node that was asked for by its hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Linked {
+    /// It is known to have the hash: an update made it, or it was checked before, and it never left the
+    /// process's memory since.
+    Sound(Bytes),
+    /// It is for the caller to check.
+    Unchecked(Bytes),
+}
+
 /// The nodes of one block's tries, by path.
 pub trait NodeReader: Sync {
     /// The RLP of the node at `path`; `None` if there is none, which at the empty path means an empty trie.
@@ -33,10 +44,23 @@ pub trait NodeReader: Sync {
     /// [`TrieError::Read`] when the store cannot answer.
     fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<Bytes>, TrieError>;
 
-    /// Whether the node at `path` is one that [`update`](crate::update) made and that never left this
-    /// process's memory. Others are checked against the hash that names them, at a third of an update's cost.
-    fn is_trusted(&self, _owner: &Owner, _path: &Nibbles) -> bool {
-        false
+    /// The node at `path` that its parent names by `hash`.
+    ///
+    /// # Errors
+    /// [`TrieError::Read`] when the store cannot answer.
+    fn linked(&self, owner: &Owner, path: &Nibbles, _hash: &B256) -> Result<Option<Linked>, TrieError> {
+        Ok(self.node(owner, path)?.map(Linked::Unchecked))
+    }
+
+    /// A node that [`Self::linked`] gave unchecked has this hash indeed.
+    fn checked(&self, _owner: &Owner, _path: &Nibbles, _hash: &B256, _rlp: &Bytes) {}
+
+    /// A trie's root node and its hash; `None` for an empty trie.
+    ///
+    /// # Errors
+    /// [`TrieError::Read`] when the store cannot answer.
+    fn root(&self, owner: &Owner) -> Result<Option<(B256, Bytes)>, TrieError> {
+        Ok(self.node(owner, &Nibbles::new())?.map(|rlp| (keccak256(&rlp), rlp)))
     }
 }
 
@@ -44,8 +68,14 @@ impl<T: NodeReader + ?Sized> NodeReader for &T {
     fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<Bytes>, TrieError> {
         (**self).node(owner, path)
     }
-    fn is_trusted(&self, owner: &Owner, path: &Nibbles) -> bool {
-        (**self).is_trusted(owner, path)
+    fn linked(&self, owner: &Owner, path: &Nibbles, hash: &B256) -> Result<Option<Linked>, TrieError> {
+        (**self).linked(owner, path, hash)
+    }
+    fn checked(&self, owner: &Owner, path: &Nibbles, hash: &B256, rlp: &Bytes) {
+        (**self).checked(owner, path, hash, rlp);
+    }
+    fn root(&self, owner: &Owner) -> Result<Option<(B256, Bytes)>, TrieError> {
+        (**self).root(owner)
     }
 }
 
@@ -53,8 +83,14 @@ impl<T: NodeReader + ?Sized> NodeReader for Box<T> {
     fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<Bytes>, TrieError> {
         (**self).node(owner, path)
     }
-    fn is_trusted(&self, owner: &Owner, path: &Nibbles) -> bool {
-        (**self).is_trusted(owner, path)
+    fn linked(&self, owner: &Owner, path: &Nibbles, hash: &B256) -> Result<Option<Linked>, TrieError> {
+        (**self).linked(owner, path, hash)
+    }
+    fn checked(&self, owner: &Owner, path: &Nibbles, hash: &B256, rlp: &Bytes) {
+        (**self).checked(owner, path, hash, rlp);
+    }
+    fn root(&self, owner: &Owner) -> Result<Option<(B256, Bytes)>, TrieError> {
+        (**self).root(owner)
     }
 }
 
@@ -62,24 +98,52 @@ impl<T: NodeReader + Send + ?Sized> NodeReader for Arc<T> {
     fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<Bytes>, TrieError> {
         (**self).node(owner, path)
     }
-    fn is_trusted(&self, owner: &Owner, path: &Nibbles) -> bool {
-        (**self).is_trusted(owner, path)
+    fn linked(&self, owner: &Owner, path: &Nibbles, hash: &B256) -> Result<Option<Linked>, TrieError> {
+        (**self).linked(owner, path, hash)
+    }
+    fn checked(&self, owner: &Owner, path: &Nibbles, hash: &B256, rlp: &Bytes) {
+        (**self).checked(owner, path, hash, rlp);
+    }
+    fn root(&self, owner: &Owner) -> Result<Option<(B256, Bytes)>, TrieError> {
+        (**self).root(owner)
     }
 }
 
 /// What a change of the state does to the stored nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrieUpdate {
-    /// Changed nodes; `None` for a node that is gone.
-    pub nodes: BTreeMap<(Owner, Nibbles), Option<Bytes>>,
+    /// Changed nodes, each path once, those of one trie together; `None` for a node that is gone.
+    pub nodes: Vec<((Owner, Nibbles), Option<Bytes>)>,
     /// Hashed addresses whose storage tries are dropped entirely, *before* `nodes` is applied.
     pub wiped: BTreeSet<B256>,
+    /// The hash of each of `nodes`, in their order, zero for those that are gone; nothing where they are not
+    /// known.
+    pub(crate) hashes: Vec<B256>,
 }
 
 impl TrieUpdate {
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty() && self.wiped.is_empty()
+    }
+
+    /// Adds what a pass over the trie of `owner` did.
+    pub(crate) fn push(&mut self, owner: Owner, merged: Merged) {
+        if let (true, Owner::Storage(hashed)) = (merged.wiped, owner) {
+            self.wiped.insert(hashed);
+        }
+        self.nodes.extend(merged.gone.into_iter().map(|path| ((owner, path), None)));
+        self.hashes.resize(self.nodes.len(), B256::ZERO);
+        for (path, rlp, hash) in merged.fresh.into_nodes() {
+            self.nodes.push(((owner, path), Some(rlp)));
+            self.hashes.push(hash);
+        }
+    }
+
+    /// The nodes with their hashes, if these are known; zero for a node that is gone.
+    pub(crate) fn hashed_nodes(&self) -> impl Iterator<Item = (&Owner, &Nibbles, Option<&Bytes>, &B256)> {
+        let nodes = self.nodes.iter().zip(&self.hashes);
+        nodes.map(|(((owner, path), node), hash)| (owner, path, node.as_ref(), hash))
     }
 }
 

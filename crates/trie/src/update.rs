@@ -1,8 +1,9 @@
 //! From a change of the state to the new root: storage tries first, each on its own, then the account trie.
 
-use crate::merge::{Change, Merged, PARALLEL_CHANGES, StorageRoot, Value, merge};
+use crate::fresh::hash_in_parallel;
+use crate::merge::{Change, Merged, PARALLEL_CHANGES, StorageRoot, Value, merge, seal};
 use crate::{NodeReader, Owner, TrieChanges, TrieError, TrieUpdate};
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{Address, B256, U256};
 use alloy_trie::{EMPTY_ROOT_HASH, Nibbles};
 use quintet_types::{Account, StateDiff};
 use rayon::prelude::*;
@@ -42,7 +43,7 @@ pub fn update_with(reader: &dyn NodeReader, changes: &TrieChanges) -> Result<(B2
 /// # Errors
 /// When the root node cannot be read.
 pub fn state_root(reader: &dyn NodeReader) -> Result<B256, TrieError> {
-    Ok(reader.node(&Owner::State, &Nibbles::new())?.map_or(EMPTY_ROOT_HASH, keccak256))
+    Ok(reader.root(&Owner::State)?.map_or(EMPTY_ROOT_HASH, |(root, _)| root))
 }
 
 struct Target<'a> {
@@ -52,73 +53,79 @@ struct Target<'a> {
     storage: &'a BTreeMap<U256, U256>,
 }
 
-fn run(reader: &dyn NodeReader, targets: &[Target<'_>]) -> Result<(B256, TrieUpdate), TrieError> {
-    let work: usize = targets.iter().map(|target| 1 + target.storage.len()).sum();
-    let accounts = if work < PARALLEL_CHANGES {
-        targets.iter().map(|target| update_account(reader, target)).collect::<Result<Vec<_>, _>>()?
-    } else {
-        targets.par_iter().map(|target| update_account(reader, target)).collect::<Result<Vec<_>, _>>()?
-    };
-    let mut wiped = std::collections::BTreeSet::new();
-    let mut changes = Vec::with_capacity(accounts.len());
-    let mut nodes = Vec::new();
-    for AccountResult { hashed, change, storage } in accounts {
-        changes.push(change);
-        if let Some(storage) = storage {
-            if storage.wiped {
-                wiped.insert(hashed);
-            }
-            let owner = Owner::Storage(hashed);
-            nodes.extend(storage.nodes.into_iter().map(|(path, node)| ((owner, path), node)));
-        }
+impl Target<'_> {
+    fn wipes(&self) -> bool {
+        self.wipe || self.account.is_none()
     }
-    changes.sort_unstable_by_key(|change| change.key);
-    let state = merge(reader, &Owner::State, false, &changes)?;
-    nodes.extend(state.nodes.into_iter().map(|(path, node)| ((Owner::State, path), node)));
-    Ok((state.root, TrieUpdate { nodes: nodes.into_iter().collect(), wiped }))
+
+    fn changes_storage(&self) -> bool {
+        self.wipes() || !self.storage.is_empty()
+    }
 }
 
-struct AccountResult {
-    hashed: B256,
-    change: Change,
-    storage: Option<Merged>,
+fn run(reader: &dyn NodeReader, targets: &[Target<'_>]) -> Result<(B256, TrieUpdate), TrieError> {
+    let addresses: Vec<&[u8]> = targets.iter().map(|target| target.address.as_slice()).collect();
+    let hashed = hash_in_parallel(&addresses);
+    let mut storages = merge_storages(reader, targets, &hashed)?;
+    seal(reader, &mut storages)?;
+
+    let mut storage_roots = vec![StorageRoot::Unchanged; targets.len()];
+    let changed = targets.iter().zip(&mut storage_roots).filter(|(target, _)| target.changes_storage());
+    for ((_, root), (_, merged)) in changed.zip(&storages) {
+        *root = StorageRoot::Changed { old: merged.old_root, new: merged.root() };
+    }
+    let mut order: Vec<_> = hashed.iter().zip(targets).zip(storage_roots).collect();
+    order.sort_unstable_by_key(|((hashed, _), _)| **hashed);
+    let changes: Vec<Change> = order
+        .into_iter()
+        .map(|((hashed, target), storage)| Change {
+            key: Nibbles::unpack_array(&hashed.0),
+            value: target.account.map_or(Value::Delete, |account| Value::Account { account, storage }),
+        })
+        .collect();
+    let mut state = [(Owner::State, merge(reader, &Owner::State, false, &changes)?)];
+    seal(reader, &mut state)?;
+
+    let mut update = TrieUpdate::default();
+    let mut root = EMPTY_ROOT_HASH;
+    for (owner, merged) in storages.into_iter().chain(state) {
+        // The state comes last.
+        root = merged.root();
+        update.push(owner, merged);
+    }
+    Ok((root, update))
 }
 
-fn update_account(reader: &dyn NodeReader, target: &Target<'_>) -> Result<AccountResult, TrieError> {
-    let hashed = keccak256(target.address);
-    let wipe = target.wipe || target.account.is_none();
-    let storage = if wipe || !target.storage.is_empty() {
+/// The passes over the storage tries that change, in the order of their targets.
+fn merge_storages(
+    reader: &dyn NodeReader,
+    targets: &[Target<'_>],
+    hashed: &[B256],
+) -> Result<Vec<(Owner, Merged)>, TrieError> {
+    let accounts = targets.iter().zip(hashed);
+    let changed: Vec<_> = accounts.filter(|(target, _)| target.changes_storage()).collect();
+    let work: usize = changed.iter().map(|(target, _)| 1 + target.storage.len()).sum();
+    let pass = |&(target, hashed): &(&Target<'_>, &B256)| {
+        let owner = Owner::Storage(*hashed);
         // Storage of an account that is gone has no place, whatever the changes list.
         let slots = if target.account.is_some() { slot_changes(target.storage) } else { Vec::new() };
-        Some(merge(reader, &Owner::Storage(hashed), wipe, &slots)?)
+        Ok((owner, merge(reader, &owner, target.wipes(), &slots)?))
+    };
+    if work < PARALLEL_CHANGES {
+        changed.iter().map(pass).collect()
     } else {
-        None
-    };
-    let value = match target.account {
-        None => Value::Delete,
-        Some(account) => {
-            let root = storage.as_ref();
-            let storage = root.map_or(StorageRoot::Unchanged, |storage| StorageRoot::Changed {
-                old: storage.old_root,
-                new: storage.root,
-            });
-            Value::Account { account, storage }
-        }
-    };
-    Ok(AccountResult { hashed, change: Change { key: Nibbles::unpack_array(&hashed.0), value }, storage })
+        changed.par_iter().map(pass).collect()
+    }
 }
 
 fn slot_changes(storage: &BTreeMap<U256, U256>) -> Vec<Change> {
-    let change = |(slot, value): (&U256, &U256)| Change {
-        key: Nibbles::unpack_array(&keccak256(slot.to_be_bytes::<32>()).0),
+    let keys: Vec<[u8; 32]> = storage.keys().map(U256::to_be_bytes).collect();
+    let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+    let mut slots: Vec<_> = hash_in_parallel(&keys).into_iter().zip(storage.values()).collect();
+    slots.sort_unstable_by_key(|(hashed, _)| *hashed);
+    let change = |(hashed, value): (B256, &U256)| Change {
+        key: Nibbles::unpack_array(&hashed.0),
         value: if value.is_zero() { Value::Delete } else { Value::Slot(*value) },
     };
-    let mut changes: Vec<Change> = if storage.len() < PARALLEL_CHANGES {
-        storage.iter().map(change).collect()
-    } else {
-        let slots: Vec<_> = storage.iter().collect();
-        slots.into_par_iter().map(change).collect()
-    };
-    changes.sort_unstable_by_key(|change| change.key);
-    changes
+    slots.into_iter().map(change).collect()
 }

@@ -1,4 +1,5 @@
 //! The genesis files and fork ids of the conformance vectors.
 
+mod classic;
 mod fork_ids;
 mod genesis;

@@ -106,7 +106,7 @@ proptest! {
             let nearest_is_later = number == 1024 && target >= 2048 && kept[1]
                 && spoilt.is_none_or(|(which, ..)| which != 1);
             if number <= target && !nearest_is_later {
-                prop_assert_eq!(stored.load(&hash).as_ref(), history.stored.get(&hash));
+                prop_assert_eq!(stored.load(&hash), history.stored.get(&hash).cloned());
             }
         }
     }
@@ -146,7 +146,8 @@ fn following_a_chain_reads_each_header_once_or_twice() {
 #[test]
 fn a_gap_in_the_ancestry_is_an_unknown_ancestor() {
     let history = &*HISTORY;
-    let mut headers = Headers { headers: history.headers.headers.clone(), ..Headers::default() };
+    let mut headers = Headers::default();
+    headers.headers.clone_from(&history.headers.headers);
     headers.headers.remove(&history.block(500).hash);
     let refused = fresh().snapshot_at(&headers, &(), history.block(600)).unwrap_err();
     assert_eq!(refused.to_string(), "unknown ancestor");
@@ -165,8 +166,8 @@ fn branches_do_not_mix() {
     let fork = network.tip.clone();
     let grow = |network: &mut Network, proposals: &Proposals| -> Header {
         network.tip = fork.clone();
-        for number in 1..3 {
-            let header = network.sealed(network.prepared(&signers[number], proposals), &signers[number]);
+        for signer in &signers[1..3] {
+            let header = network.sealed(network.prepared(signer, proposals), signer);
             network.add(header).unwrap();
         }
         network.tip.clone()

@@ -1,8 +1,11 @@
 //! One header for each rule, which breaks that rule alone.
 
 use crate::network::{Network, Signer};
-use alloy_primitives::{B64, B256, Bytes, U256};
-use quintet_clique::{CliqueError, EXTRA_SEAL, EXTRA_VANITY, NONCE_AUTHORIZE, Proposals, seal_hash};
+use alloy_primitives::{Address, B64, B256, Bytes, U256};
+use proptest::prelude::*;
+use quintet_clique::{
+    CliqueError, EXTRA_SEAL, EXTRA_VANITY, NONCE_AUTHORIZE, NONCE_DROP, Proposals, seal_hash,
+};
 use quintet_types::Header;
 
 const PERIOD: u64 = 5;
@@ -199,4 +202,43 @@ fn seal_hashes_cover_the_fields_of_later_forks() {
     let unsealed = Header { extra_data: vec![0; EXTRA_VANITY].into(), ..london.clone() };
     assert_eq!(seal_hash(&london).unwrap(), unsealed.hash_slow());
     assert_eq!(seal_hash(&network.sealed(london.clone(), &signers[0])).unwrap(), seal_hash(&london).unwrap());
+}
+
+prop_compose! {
+    /// A header on the chain's tip, right or wrong in what clique looks at.
+    fn any_header()(
+        number in prop_oneof![4 => Just(3u64), 1 => any::<u64>()],
+        nonce in prop_oneof![Just(NONCE_AUTHORIZE), Just(NONCE_DROP), Just(B64::with_last_byte(1))],
+        beneficiary in prop_oneof![Just(Address::ZERO), Just(Address::repeat_byte(1))],
+        difficulty in 0..4u64,
+        seconds in 0..2 * PERIOD,
+        extra in prop_oneof![
+            4 => Just(vec![0; EXTRA_VANITY + EXTRA_SEAL]),
+            1 => prop::collection::vec(any::<u8>(), 0..200),
+        ],
+    ) -> (Header, u64) {
+        let (extra_data, difficulty) = (extra.into(), U256::from(difficulty));
+        (Header { number, nonce, beneficiary, difficulty, extra_data, ..Header::default() }, seconds)
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    /// Whatever a header says: what is accepted can be applied, and nothing panics.
+    #[test]
+    fn what_passes_can_be_applied((header, seconds) in any_header(), signer in prop::option::of(0..3usize)) {
+        let (network, signers) = network(ORDINARY);
+        let (parent_hash, timestamp) = (network.tip.hash_slow(), network.tip.timestamp + seconds);
+        let mut header = Header { parent_hash, timestamp, ..header };
+        if let Some(signer) = signer {
+            let sign = |hash| signers[signer].sign(hash);
+            let _ = network.clique.seal(&mut header, sign);
+        }
+        let _ = network.clique.check_fields(&header);
+        let applied = network.clique.apply(&network.snapshot(), &[header.clone()]);
+        if let Ok(signer) = network.check(&header) {
+            prop_assert_eq!(applied.unwrap().recents[&header.number], signer);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::network::{Network, Signer};
 use alloy_primitives::Address;
-use quintet_clique::{CliqueError, Proposals, Snapshot, signers_of_checkpoint};
+use quintet_clique::{CliqueError, NONCE_AUTHORIZE, NONCE_DROP, Proposals, Snapshot, signers_of_checkpoint};
 use quintet_testkit::vectors::archive;
 use quintet_types::Header;
 use serde::Deserialize;
@@ -37,9 +37,13 @@ fn run(scenario: &Scenario) -> Result<(Snapshot, Vec<Header>), CliqueError> {
     let mut headers = Vec::new();
     for block in &scenario.blocks {
         let signer = Signer::named(&block.signer);
-        let voted = block.voted.iter().map(|name| (Signer::named(name).address, block.auth));
-        let proposals: Proposals = voted.collect();
-        let header = network.sealed(network.prepared(&signer, &proposals), &signer);
+        let mut header = network.prepared(&signer, &Proposals::new());
+        if let Some(voted) = &block.voted {
+            // Also where it would change nothing: a signer that prepares a header would not cast such a vote.
+            header.beneficiary = Signer::named(voted).address;
+            header.nonce = if block.auth { NONCE_AUTHORIZE } else { NONCE_DROP };
+        }
+        let header = network.sealed(header, &signer);
         let listed: BTreeSet<_> = signers_of_checkpoint(&header)?.into_iter().collect();
         assert_eq!(listed, addresses(block.checkpoint.as_deref().unwrap_or_default()));
         network.add(header.clone())?;

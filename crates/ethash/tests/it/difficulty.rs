@@ -27,11 +27,16 @@ fn spec(config: &str) -> ChainSpec {
     ChainSpec::from_json(&text).unwrap()
 }
 
+/// The fields of so many forks, all at genesis.
+fn from_the_start(count: usize) -> String {
+    let fields = FORKS.iter().take(count).flat_map(|(_, fields)| *fields);
+    fields.fold(String::new(), |text, field| text + &format!(r#", "{field}": 0"#))
+}
+
 /// A network on which this fork is in force from the start.
 fn network(fork: &str) -> ChainSpec {
     let count = 1 + FORKS.iter().position(|(name, _)| *name == fork).unwrap_or_else(|| panic!("{fork}"));
-    let fields = FORKS.iter().take(count).flat_map(|(_, fields)| *fields);
-    spec(&fields.map(|field| format!(r#", "{field}": 0"#)).collect::<String>())
+    spec(&from_the_start(count))
 }
 
 fn number(case: &Value, field: &str) -> U256 {
@@ -72,32 +77,34 @@ fn the_difficulty_tests() {
     assert_eq!(count, 9299);
 }
 
-/// Older tests by network, on its schedule up to Byzantium.
+/// Older tests by network, on its schedule up to Byzantium or Constantinople.
 #[test]
 fn the_basic_tests() {
     let Some(folder) = archive("06") else { return };
     let frontier = "";
     let homestead = r#", "homesteadBlock": 0"#;
     let forks = |homestead: u64, byzantium: u64| {
-        let mut text = format!(r#", "homesteadBlock": {homestead}, "byzantiumBlock": {byzantium}"#);
-        for field in ["eip150Block", "eip155Block", "eip158Block"] {
-            text.push_str(&format!(r#", "{field}": {homestead}"#));
-        }
-        text
+        let fields = ["homesteadBlock", "eip150Block", "eip155Block", "eip158Block"];
+        let text = format!(r#", "byzantiumBlock": {byzantium}"#);
+        fields.iter().fold(text, |text, field| text + &format!(r#", "{field}": {homestead}"#))
     };
     let suites = [
         ("difficulty.json", frontier.to_owned()),
         ("difficultyCustomHomestead.json", homestead.to_owned()),
         ("difficultyCustomMainNetwork.json", forks(1_150_000, 4_370_000)),
         ("difficultyMainNetwork.json", forks(1_150_000, 4_370_000)),
-        ("difficultyRopsten.json", forks(0, 1_700_000)),
+        ("difficultyRopsten.json", forks(0, 1_700_000) + r#", "constantinopleBlock": 4230000"#),
     ];
     for (name, config) in suites {
         let suite = fs::read_to_string(folder.join("BasicTests").join(name)).unwrap();
         let suite: Value = serde_json::from_str(&suite).unwrap();
         let spec = spec(&config);
         assert!(!suite.as_object().unwrap().is_empty());
-        for (case_name, case) in suite.as_object().unwrap() {
+        // As in geth's tests, no parent is below the floor: they do not agree on whether the bomb comes before
+        // it.
+        let floor = U256::from(131_072);
+        let cases = suite.as_object().unwrap().iter();
+        for (case_name, case) in cases.filter(|(_, case)| number(case, "parentDifficulty") >= floor) {
             check(&spec, case, &format!("{name} {case_name}"));
         }
     }
@@ -143,8 +150,7 @@ fn the_bomb_of_ethereum_classic() {
 /// A fork that only delays the bomb may be left out, and a later one holds without it.
 #[test]
 fn delays_of_the_bomb_are_independent() {
-    let base: String =
-        FORKS.iter().take(4).flat_map(|(_, fields)| *fields).map(|f| format!(r#", "{f}": 0"#)).collect();
+    let base = from_the_start(4);
     let london = r#", "istanbulBlock": 0, "berlinBlock": 0, "londonBlock": 0"#;
     let at = |rest: &str| bomb(&spec(&format!("{base}{rest}")), 12_000_000);
     assert_eq!(at(""), U256::from(1u64 << 40) << 28);

@@ -4,7 +4,7 @@
 
 use crate::archive::{Report, run_archive};
 use crate::specs::network;
-use crate::state_tests::{EIP_7610, PreAccount, insert_all, is_eip_7610};
+use crate::state_tests::{PreAccount, insert_all};
 use alloy_consensus::proofs::calculate_receipt_root;
 use alloy_eips::eip7840::BlobParams;
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
@@ -90,10 +90,7 @@ fn run_file(file: &Path) -> Report {
         }
     };
     for (name, test) in &tests {
-        let Err(why) = run_chain(test, &mut report) else { continue };
-        if is_eip_7610(file, &test.pre) {
-            report.skip(EIP_7610);
-        } else {
+        if let Err(why) = run_chain(test, &mut report) {
             report.failed.push(format!("{} {name}: {why}", file.file_name().unwrap().display()));
         }
     }

@@ -104,9 +104,6 @@ fn run_file(file: &Path, touch_anyway: bool) -> Report {
             let spec = spec(fork);
             for post in posts {
                 match run_case(&spec, fork, test, &state, post, touch_anyway) {
-                    Err(_) if is_eip_7610(file, &test.pre) => {
-                        report.skip(EIP_7610);
-                    }
                     Ok(()) => report.pass(fork),
                     Err(why) => {
                         let Indexes { data, gas, value } = &post.indexes;
@@ -118,19 +115,6 @@ fn run_file(file: &Path, touch_anyway: bool) -> Report {
         }
     }
     report
-}
-
-/// Such an account cannot come about on a chain since EIP-161, and nobody can create a contract over one from
-/// before: the state reader does not tell whether an account has storage.
-pub(crate) const EIP_7610: &str =
-    "EIP-7610: a contract is created over an account that has storage and no code";
-
-/// Whether this case is about that, by its name and its state.
-pub(crate) fn is_eip_7610(file: &Path, accounts: &BTreeMap<Address, PreAccount>) -> bool {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let bare = |account: &PreAccount| account.code.is_empty() && account.nonce.is_zero();
-    ["RevertInCreateInInit", "test_init_collision"].iter().any(|known| name.starts_with(known))
-        && accounts.values().any(|account| bare(account) && !account.storage.is_empty())
 }
 
 pub(crate) fn insert_all(state: &mut MemoryState, accounts: &BTreeMap<Address, PreAccount>) {

@@ -1,12 +1,29 @@
 //! Tries with short keys, whose nodes are inlined at every depth, and the vectors of other implementations.
 
 use super::*;
-use crate::{Layer, TrieUpdate};
-use alloy_primitives::hex;
+use crate::{Layer, TrieError, TrieUpdate};
+use alloy_primitives::{hex, keccak256};
 use alloy_trie::HashBuilder;
 use proptest::prelude::*;
 use quintet_testkit::vectors::{archive, files};
 use std::collections::BTreeMap;
+
+/// A pass with its hashes.
+struct Done {
+    old_root: B256,
+    root: B256,
+    update: TrieUpdate,
+}
+
+fn merge(reader: &dyn NodeReader, changes: &[Change]) -> Result<Done, TrieError> {
+    let mut passes = [(Owner::State, super::merge(reader, &Owner::State, false, changes)?)];
+    seal(reader, &mut passes)?;
+    let [(owner, merged)] = passes;
+    let (old_root, root) = (merged.old_root, merged.root());
+    let mut update = TrieUpdate::default();
+    update.push(owner, merged);
+    Ok(Done { old_root, root, update })
+}
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -19,9 +36,10 @@ fn changes(ops: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Vec<Change> {
 }
 
 /// Applies to a flat map of nodes, as a store would.
-fn apply(nodes: &mut BTreeMap<Nibbles, Bytes>, merged: &Merged) {
+fn apply(nodes: &mut BTreeMap<Nibbles, Bytes>, merged: &Done) {
     let mut seen = std::collections::BTreeSet::new();
-    for (path, node) in &merged.nodes {
+    for (_, path, node, hash) in merged.update.hashed_nodes() {
+        assert_eq!(*hash, node.map_or(B256::ZERO, keccak256));
         assert!(seen.insert(*path), "{path:?} written twice");
         match node {
             Some(rlp) => drop(nodes.insert(*path, rlp.clone())),
@@ -77,13 +95,13 @@ proptest! {
                     None => drop(model.remove(key)),
                 }
             }
-            let merged = merge(&Flat(&nodes), &Owner::State, false, &changes(&ops)).unwrap();
+            let merged = merge(&Flat(&nodes), &changes(&ops)).unwrap();
             apply(&mut nodes, &merged);
             prop_assert_eq!(merged.old_root, before);
             prop_assert_eq!(merged.root, reference_root(&model));
             // The nodes are those of a trie built at once: none missing, none left behind.
             let all = model.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
-            let built = merge(&Layer::new(), &Owner::State, false, &changes(&all)).unwrap();
+            let built = merge(&Layer::new(), &changes(&all)).unwrap();
             let mut fresh = BTreeMap::new();
             apply(&mut fresh, &built);
             prop_assert_eq!(&nodes, &fresh);
@@ -98,7 +116,7 @@ proptest! {
         with in prop::collection::vec(any::<u8>(), 0..60), cut in any::<bool>(),
     ) {
         let mut nodes = BTreeMap::new();
-        apply(&mut nodes, &merge(&Layer::new(), &Owner::State, false, &changes(&first)).unwrap());
+        apply(&mut nodes, &merge(&Layer::new(), &changes(&first)).unwrap());
         prop_assume!(!nodes.is_empty());
         let path = *nodes.keys().nth(at.index(nodes.len())).unwrap();
         if cut {
@@ -106,7 +124,7 @@ proptest! {
         } else {
             nodes.insert(path, with.into());
         }
-        let result = merge(&Flat(&nodes), &Owner::State, false, &changes(&second));
+        let result = merge(&Flat(&nodes), &changes(&second));
         // A root that is gone is an empty trie; a pass that goes elsewhere does not see the damage.
         if let Ok(merged) = result {
             prop_assert!(cut || !path.is_empty() || merged.old_root == keccak256(&nodes[&path]));
@@ -136,15 +154,14 @@ fn run_case(name: &str, secure: bool, case: &serde_json::Value) {
     let hashed = |key: Vec<u8>| if secure { keccak256(key).to_vec() } else { key };
     let writes: Vec<_> = writes(case).into_iter().map(|(key, value)| (hashed(key), value)).collect();
     let at_once = writes.iter().cloned().collect();
-    let merged = merge(&Layer::new(), &Owner::State, false, &changes(&at_once)).unwrap();
+    let merged = merge(&Layer::new(), &changes(&at_once)).unwrap();
     assert_eq!(merged.root, expected, "{name} at once");
     let mut layer = Layer::new();
     let mut root = EMPTY_ROOT_HASH;
     for write in writes {
-        let merged = merge(&layer, &Owner::State, false, &changes(&[write].into())).unwrap();
+        let merged = merge(&layer, &changes(&[write].into())).unwrap();
         root = merged.root;
-        let nodes = merged.nodes.into_iter().map(|(path, node)| ((Owner::State, path), node)).collect();
-        layer.apply(TrieUpdate { nodes, ..TrieUpdate::default() });
+        layer.apply(merged.update);
     }
     assert_eq!(root, expected, "{name} step by step");
 }

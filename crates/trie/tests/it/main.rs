@@ -6,8 +6,8 @@ mod proofs;
 use model::{Block, Flat, State, block};
 use proptest::prelude::*;
 use quintet_trie::{
-    EMPTY_ROOT_HASH, Layer, Nibbles, NodeReader, Overlay, Owner, TrieChanges, TrieError, root_from_scratch,
-    state_root, update, update_with,
+    EMPTY_ROOT_HASH, Layer, Nibbles, NodeCache, NodeReader, Overlay, Owner, TrieChanges, TrieError,
+    root_from_scratch, state_root, update, update_with,
 };
 use quintet_types::StateDiff;
 use std::convert::Infallible;
@@ -106,6 +106,71 @@ proptest! {
         twice.apply(&upper.to_update());
         prop_assert_eq!(&twice, &flat);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Forth and back, with updates in between that nobody applies, and with a cache that is too small too.
+    #[test]
+    fn a_cache_changes_nothing(
+        blocks in prop::collection::vec(block(), 2..7), capacity in prop_oneof![Just(4_000), Just(1 << 20)],
+    ) {
+        let cache = NodeCache::new(capacity);
+        let mut state = State::new();
+        let mut store = Flat::default();
+        let mut undo = Vec::new();
+        for (number, block) in (1..).zip(&blocks) {
+            let (after, diff) = model::execute(&state, block, number);
+            let (_, other) = model::execute(&state, &blocks[0], number);
+            let (root, _) = update(&cache.over(&store), &other).unwrap();
+            prop_assert_eq!(root, update(&store, &other).unwrap().0);
+            let (root, changes) = update(&cache.over(&store), &diff).unwrap();
+            prop_assert_eq!(root, expected_root(&after));
+            undo.push((inverse(&diff, &state), state_root(&store).unwrap()));
+            cache.apply(&changes);
+            store.apply(&changes);
+            state = after;
+        }
+        for (changes, root) in undo.into_iter().rev() {
+            let (back, changes) = update_with(&cache.over(&store), &changes).unwrap();
+            prop_assert_eq!(back, root);
+            cache.apply(&changes);
+            store.apply(&changes);
+        }
+        prop_assert!(store.is_empty());
+    }
+}
+
+/// Reads nothing: what it is asked for was not in the cache.
+struct Unread;
+
+impl NodeReader for Unread {
+    fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<alloy_primitives::Bytes>, TrieError> {
+        // The state's root is named by nothing, so it is always asked for.
+        assert_eq!((*owner, path.len()), (Owner::State, 0), "read of {path:?}");
+        Ok(ROOT.with_borrow(Clone::clone))
+    }
+}
+
+thread_local! {
+    static ROOT: std::cell::RefCell<Option<alloy_primitives::Bytes>> = const { std::cell::RefCell::new(None) };
+}
+
+#[test]
+fn what_was_just_written_is_read_from_the_cache() {
+    let cache = NodeCache::new(64 << 20);
+    let (state, diff) = model::execute(&State::new(), &Block::large(1), 1);
+    let mut store = Flat::default();
+    let changes = update(&store, &diff).unwrap().1;
+    cache.apply(&changes);
+    store.apply(&changes);
+    let (address, _) = state.iter().find(|(_, (_, storage))| !storage.is_empty()).unwrap();
+    let (after, diff) = model::execute(&state, &Block::touch(*address), 2);
+    ROOT.set(store.node(&Owner::State, &Nibbles::new()).unwrap());
+    let (root, _) = update(&cache.over(&Unread), &diff).unwrap();
+    assert_eq!(root, expected_root(&after));
+    assert!(cache.size() > 0);
 }
 
 /// Enough changes at once that every part runs in parallel.
