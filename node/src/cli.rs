@@ -1,11 +1,13 @@
 //! Commands and flags, with geth's names.
 
+use crate::data::{DataArgs, EthashArgs};
 use alloy_primitives::Address;
 use clap::{Args, Parser, Subcommand};
 use quintet_chain::PoolArgs;
 use quintet_gateway::GatewayConfig;
 use quintet_miner::MinerConfig;
 use quintet_service::ProcessConfig;
+use quintet_service::telemetry::TelemetryConfig;
 use std::path::PathBuf;
 
 /// An Ethereum execution node made of five services.
@@ -26,16 +28,26 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Runs a node on a data directory
     Node(NodeArgs),
-    /// Computes the state root of the head from the whole state, and compares it with the header's
+    /// Imports blocks from files that `export` wrote, geth's or this one
+    Import(ImportArgs),
+    /// Exports the canonical chain, or a range of it, into a file that geth reads
+    Export(ExportArgs),
+    /// Looks into the chain's store, checks it, moves its head back
+    Db(DbArgs),
+    /// Does what `db verify` does
+    #[command(hide = true)]
     Verify(VerifyArgs),
 }
+
+/// A network's name, for a store that is empty.
+const NETWORK_HELP: &str = "A public network, for a data directory that has no chain yet";
 
 /// Arguments of `quintet dev`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DevArgs {
-    /// Data directory; without it the chain is gone when the process ends
-    #[arg(id = "datadir", long = "datadir", value_name = "DIRECTORY")]
-    pub datadir: Option<PathBuf>,
+    /// Where the data is; with neither flag the chain is gone when the process ends.
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Number of funded accounts
     #[arg(id = "accounts", long = "accounts", value_name = "COUNT", default_value_t = 10,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -63,9 +75,9 @@ pub(crate) struct DevArgs {
 /// Arguments of `quintet init`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct InitArgs {
-    /// Data directory
-    #[arg(id = "datadir", long = "datadir", value_name = "DIRECTORY")]
-    pub datadir: Option<PathBuf>,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
     /// geth's genesis.json
     #[arg(value_name = "GENESIS.json")]
     pub genesis: PathBuf,
@@ -74,12 +86,16 @@ pub(crate) struct InitArgs {
 /// Arguments of `quintet node`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct NodeArgs {
-    /// Data directory
-    #[arg(id = "datadir", long = "datadir", value_name = "DIRECTORY")]
-    pub datadir: Option<PathBuf>,
-    /// A public network, for a data directory that has no chain yet
-    #[arg(id = "network", long = "network", value_name = "NAME", value_parser = quintet_chainspec::PRESETS)]
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// A public network.
+    #[arg(id = "network", long = "network", value_name = "NAME", help = NETWORK_HELP,
+        value_parser = quintet_chainspec::PRESETS)]
     pub network: Option<String>,
+    /// Ethash's caches.
+    #[command(flatten)]
+    pub ethash: EthashArgs,
     /// Network id that peers and `net_version` see; the chain id if not given
     #[arg(id = "networkid", long = "networkid", value_name = "ID")]
     pub network_id: Option<u64>,
@@ -91,12 +107,116 @@ pub(crate) struct NodeArgs {
     pub shared: SharedArgs,
 }
 
-/// Arguments of `quintet verify`.
+/// Arguments of `quintet import`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ImportArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// A public network.
+    #[arg(id = "network", long = "network", value_name = "NAME", help = NETWORK_HELP,
+        value_parser = quintet_chainspec::PRESETS)]
+    pub network: Option<String>,
+    /// Take blocks without a valid proof of work
+    #[arg(id = "fakepow", long = "fakepow")]
+    pub fake_pow: bool,
+    /// Ethash's caches.
+    #[command(flatten)]
+    pub ethash: EthashArgs,
+    /// Print the summary as a line of JSON
+    #[arg(id = "json", long = "json")]
+    pub json: bool,
+    /// What is logged.
+    #[command(flatten)]
+    pub logging: TelemetryConfig,
+    /// Files of blocks, plain or packed by gzip, one after another
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Arguments of `quintet export`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ExportArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// What is logged.
+    #[command(flatten)]
+    pub logging: TelemetryConfig,
+    /// File to write, packed by gzip when it ends in .gz; blocks of a range are appended to what it holds
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// First block; without it all blocks are exported
+    #[arg(value_name = "FIRST", requires = "last")]
+    pub first: Option<u64>,
+    /// Last block
+    #[arg(id = "last", value_name = "LAST")]
+    pub last: Option<u64>,
+}
+
+/// Arguments of `quintet db`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DbArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: DbCommand,
+}
+
+/// What can be done with a store.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DbCommand {
+    /// Prints the head, and how much each table holds
+    Stats(StatsArgs),
+    /// Checks headers and total difficulties of all blocks or a range, and the head's state root from the whole
+    /// state
+    Verify(VerifyArgs),
+    /// Makes an earlier block the head
+    Rollback(RollbackArgs),
+}
+
+/// Arguments of `quintet db stats`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct StatsArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Print a line of JSON
+    #[arg(id = "json", long = "json")]
+    pub json: bool,
+}
+
+/// Arguments of `quintet db verify`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct VerifyArgs {
-    /// Data directory
-    #[arg(id = "datadir", long = "datadir", value_name = "DIRECTORY")]
-    pub datadir: Option<PathBuf>,
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Check bodies, senders, receipts and the lookup of transactions too
+    #[arg(id = "full", long = "full")]
+    pub full: bool,
+    /// What is logged.
+    #[command(flatten)]
+    pub logging: TelemetryConfig,
+    /// First block to check; without it all are checked
+    #[arg(value_name = "FIRST", requires = "last")]
+    pub first: Option<u64>,
+    /// Last block to check
+    #[arg(id = "last", value_name = "LAST")]
+    pub last: Option<u64>,
+}
+
+/// Arguments of `quintet db rollback`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RollbackArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// What is logged.
+    #[command(flatten)]
+    pub logging: TelemetryConfig,
+    /// The block that becomes the head
+    #[arg(value_name = "NUMBER")]
+    pub number: u64,
 }
 
 /// Arguments of every command that runs the services.

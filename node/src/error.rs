@@ -1,6 +1,8 @@
 //! Why a command failed.
 
 use crate::accounts::AccountsError;
+use crate::chainfile::{ChainFileError, ExportError, Place};
+use alloy_primitives::B256;
 use std::io;
 use std::path::PathBuf;
 
@@ -53,6 +55,67 @@ pub(crate) enum NodeError {
     /// The async runtime could not be started.
     #[error("cannot start the async runtime: {0}")]
     Runtime(#[source] io::Error),
+    /// An address of a store that no engine has.
+    #[error("--store: there is no engine for {scheme}://; give postgres://… or a directory")]
+    UnknownStore {
+        /// The address's scheme.
+        scheme: String,
+    },
+    /// A file of blocks is not what it should be.
+    #[error(transparent)]
+    ChainFile(#[from] ChainFileError),
+    /// A block of a file was not taken.
+    #[error("{place}: {source}")]
+    Import {
+        /// Where it is.
+        place: Place,
+        /// Why.
+        source: Box<quintet_chain::ChainError>,
+    },
+    /// A signal stopped the command.
+    #[error("interrupted")]
+    Interrupted,
+    /// A file could not be exported.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// A range that ends before it begins.
+    #[error("first ({first}) is greater than last ({last})")]
+    Range {
+        /// Its first block.
+        first: u64,
+        /// Its last block.
+        last: u64,
+    },
+    /// A block that is not there yet.
+    #[error("block number {number} larger than head block {head}")]
+    AboveHead {
+        /// The block.
+        number: u64,
+        /// The head.
+        head: u64,
+    },
+    /// The canonical chain changed while it was read.
+    #[error("block {number} does not follow the one before it: the chain changed meanwhile; export again")]
+    Reorganised {
+        /// The block.
+        number: u64,
+    },
+    /// The canonical chain lacks a block.
+    #[error("block {number} is missing: the data is damaged")]
+    Gap {
+        /// The block.
+        number: u64,
+    },
+    /// Something about a block is not what its header says.
+    #[error("block {number} [{hash}]: {what}: the data is damaged")]
+    Damaged {
+        /// The block's number.
+        number: u64,
+        /// The block's hash.
+        hash: B256,
+        /// What does not hold.
+        what: String,
+    },
     /// The state does not have the root that the header promises.
     #[error(
         "block {number}: state root {computed} does not match the header's {header}: the data is damaged"
@@ -61,8 +124,8 @@ pub(crate) enum NodeError {
         /// The block.
         number: u64,
         /// The header's root.
-        header: alloy_primitives::B256,
+        header: B256,
         /// The root of the state.
-        computed: alloy_primitives::B256,
+        computed: B256,
     },
 }

@@ -1,12 +1,19 @@
 //! The binary `quintet`: the five services in one process, and the operator's commands.
 
 mod accounts;
+mod chainfile;
 mod cli;
 mod commands;
+mod data;
 mod error;
+mod interrupt;
+mod offload;
 mod process;
+mod progress;
+mod verify;
 
 use cli::{Cli, Command};
+use error::NodeError;
 use std::process::ExitCode;
 
 /// Many small allocations in flight on few threads: half the system allocator's time.
@@ -20,13 +27,19 @@ fn main() -> ExitCode {
         Command::Dev(args) => commands::dev(args),
         Command::Init(args) => commands::init(&args),
         Command::Node(args) => commands::node(args),
+        Command::Import(args) => commands::import(&args),
+        Command::Export(args) => commands::export(&args),
+        Command::Db(args) => commands::db(&args),
         Command::Verify(args) => commands::verify(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("Fatal: {error}");
-            ExitCode::FAILURE
+            match error {
+                NodeError::Interrupted => interrupt::EXIT_CODE.into(),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::cli::SharedArgs;
 use crate::error::NodeError;
-use quintet_chain::{Chain, ChainServer};
+use crate::offload::offloaded;
+use quintet_chain::{Chain, ChainServer, EngineConfig};
 use quintet_chain_api::ChainClient;
 use quintet_chainspec::ChainSpec;
 use quintet_discovery::Discovery;
@@ -25,6 +26,8 @@ pub(crate) struct Setup {
     pub store: Arc<dyn Store>,
     /// Settings of the chain service.
     pub chain: quintet_chain::Config,
+    /// Settings of the consensus engine.
+    pub engine: EngineConfig,
     /// Settings of the miner.
     pub miner: MinerConfig,
     /// Keys that the gateway signs with.
@@ -73,11 +76,13 @@ fn open_up(config: &mut GatewayConfig) {
 }
 
 async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), NodeError> {
-    let Setup { spec, store, chain: config, miner: miner_config, signers, dev } = setup;
+    let Setup { spec, store, chain: config, engine, miner: miner_config, signers, dev } = setup;
+    let store = offloaded(store);
     let network_id = config.network_id;
     let Context { supervisor, readiness } = context;
     let bus: Arc<dyn EventBus> = Arc::new(LocalBus::new());
-    let chain = Arc::new(Chain::open(Arc::clone(&spec), Arc::clone(&store), Arc::clone(&bus), config)?);
+    let chain = Chain::open_with(Arc::clone(&spec), Arc::clone(&store), Arc::clone(&bus), config, engine);
+    let chain = Arc::new(chain?);
     quintet_chain::spawn_tasks(&chain, &supervisor);
     let chain_server = ChainServer::new(chain, supervisor.token()).into_server();
     let chain_client = |caller| ChainClient::new(Transport::local(caller, chain_server.clone()));
@@ -100,7 +105,6 @@ async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), N
         miner: miner_client,
         events: bus,
         signers,
-        author: |header| header.beneficiary,
     };
     let gateway = Gateway::new(&gateway_config, dependencies)?;
     let listeners = gateway.bind().await?;

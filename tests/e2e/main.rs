@@ -1,7 +1,11 @@
-//! End to end: the node as people run it, a process of its own, spoken to over JSON-RPC.
+//! End to end: the node as people run it, a process of its own, spoken to over JSON-RPC; and the operator's commands.
 
+mod bad_files;
+mod chains;
 mod dev;
 mod faults;
 mod fixture;
+mod import;
 mod kill;
+mod store_faults;
 mod trace;

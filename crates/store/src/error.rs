@@ -137,6 +137,71 @@ pub enum StoreError {
         /// The number.
         number: u64,
     },
+    /// The database's address cannot be used.
+    #[error("cannot use {url} as a chain store: {detail}")]
+    BadAddress {
+        /// What was given, without a password.
+        url: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The database cannot be reached, or the connection was lost. A commit that failed so has written
+    /// nothing, unless the detail says that its outcome is unknown; the head, read again, tells then.
+    #[error("chain store {url} is not available: {detail}")]
+    Unavailable {
+        /// The database, without a password.
+        url: String,
+        /// What was tried, and the answer.
+        detail: String,
+    },
+    /// Another process writes to the database, or this one does already.
+    #[error(
+        "database already used by another process: {url}; stop that process, \
+         open the store for reading only, or use another database"
+    )]
+    DatabaseInUse {
+        /// The database, without a password.
+        url: String,
+    },
+    /// While the connection was lost, somebody else wrote to the database.
+    #[error("another process has written to chain store {url} while the connection was lost; start again")]
+    Overtaken {
+        /// The database, without a password.
+        url: String,
+    },
+    /// The database's tables are of another version of the node, or were altered.
+    #[error(
+        "chain store {url} has another schema: {detail}; \
+         use the version that made it, or import the chain into an empty database"
+    )]
+    DatabaseSchema {
+        /// The database, without a password.
+        url: String,
+        /// The migration at fault.
+        detail: String,
+    },
+    /// The database holds no store, and the caller did not want one made.
+    #[error("no chain store in {url}")]
+    DatabaseAbsent {
+        /// The database, without a password.
+        url: String,
+    },
+    /// The database's server has no space or memory left.
+    #[error("the server of chain store {url} is out of space: {detail}; give it some and start again")]
+    DatabaseFull {
+        /// The database, without a password.
+        url: String,
+        /// The server's words.
+        detail: String,
+    },
+    /// A commit into a store that is open for reading only, or by a role that may not write.
+    #[error("chain store {url} can only be read: {detail}")]
+    ReadOnly {
+        /// The store, without a password.
+        url: String,
+        /// Why.
+        detail: String,
+    },
     /// A reorg removed the block whose state was being read.
     #[error("block {} {} left the canonical chain while its state was read", block.number, block.hash)]
     Reverted {

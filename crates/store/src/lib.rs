@@ -1,4 +1,5 @@
-//! The chain store: blocks, receipts, versioned state and the trie's nodes behind one trait, [`Store`].
+//! The chain store: blocks, receipts, versioned state and the trie's nodes behind one trait, [`Store`], with two
+//! engines: an embedded one, and PostgreSQL, whose tables people can query.
 //!
 //! What must hold:
 //! - A state entry is never overwritten: it is written under the block that changed it, and reading at block
@@ -9,12 +10,16 @@
 //!
 //! Calls are synchronous; [`Store::reads_block`] says whether they may wait for a network.
 
+mod codec;
 mod embedded;
 mod error;
+mod postgres;
+mod receipts;
 mod store;
 
 pub use embedded::{Durability, Options, open, open_temporary};
 pub use error::StoreError;
+pub use postgres::{PostgresOptions, is_postgres, open_at, open_postgres};
 pub use store::{
     AccountChange, Commit, GENESIS_KEY, StateChanges, Store, TableStats, TransactionLocation, TrieFlush,
 };

@@ -130,6 +130,32 @@ pub trait Store: Send + Sync + 'static {
         block: u64,
     ) -> Result<U256, StoreError>;
 
+    /// [`Self::account_at`] for many, in their order: one round trip where reads wait for a network.
+    fn accounts_at(&self, addresses: &[Address], block: u64) -> Result<Vec<Option<Account>>, StoreError> {
+        addresses.iter().map(|address| self.account_at(address, block)).collect()
+    }
+
+    /// [`Self::storage_at`] for many slots (address, incarnation, slot), in their order.
+    fn slots_at(&self, slots: &[(Address, u64, U256)], block: u64) -> Result<Vec<U256>, StoreError> {
+        let read = |(address, incarnation, slot): &_| self.storage_at(address, *incarnation, slot, block);
+        slots.iter().map(read).collect()
+    }
+
+    /// Whether any slot is not zero after canonical block `block`, in the storage that the account began in
+    /// block `incarnation`.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownBlock`] when the canonical chain has no such block.
+    fn has_storage(&self, address: &Address, incarnation: u64, block: u64) -> Result<bool, StoreError> {
+        let mut found = false;
+        let visit = &mut |_, _| {
+            found = true;
+            ControlFlow::Break(())
+        };
+        self.for_each_storage(address, incarnation, block, U256::ZERO, visit)?;
+        Ok(found)
+    }
+
     /// The code with this hash, if a canonical block ever deployed it.
     fn code(&self, hash: &B256) -> Result<Option<Bytes>, StoreError>;
 
@@ -156,6 +182,11 @@ pub trait Store: Send + Sync + 'static {
     /// The trie node under this key.
     fn trie_node(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
+    /// [`Self::trie_node`] for many keys, in their order.
+    fn trie_nodes(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        keys.iter().map(|key| self.trie_node(key)).collect()
+    }
+
     /// The canonical block whose state the trie nodes describe; `None` before the first flush.
     fn trie_block(&self) -> Result<Option<BlockRef>, StoreError>;
 
@@ -169,6 +200,10 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::UnknownBlock`] when [`Commit::unwind_to`] is not canonical;
     /// [`StoreError::TrieLeftBehind`] when the trie's block would not be canonical afterwards.
     fn commit(&self, commit: Commit) -> Result<(), StoreError>;
+
+    /// Makes everything committed so far survive a loss of power. Needed only after commits under a
+    /// durability that does not promise this for each of them.
+    fn sync(&self) -> Result<(), StoreError>;
 
     /// Calls `visit` with every account after canonical block `block`, in the order of addresses from `from`
     /// on, until it breaks. The walk pins the engine's pages only for short stretches.
@@ -199,6 +234,7 @@ pub trait Store: Send + Sync + 'static {
     /// How much each table holds.
     fn stats(&self) -> Result<Vec<TableStats>, StoreError>;
 
-    /// Whether a call may wait for a network, and so must not run on an async thread.
+    /// Whether a call may wait for a network, and so must not run on an async thread: any other does, also
+    /// one of `spawn_blocking`.
     fn reads_block(&self) -> bool;
 }

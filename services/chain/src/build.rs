@@ -1,13 +1,14 @@
 //! Fills blocks from the pool: for the miner, and as the `pending` block.
 
-use crate::chain::{Chain, Executed, Head};
+use crate::chain::{Built, Chain, Executed, Head};
 use crate::error::ChainError;
-use crate::import::TrieRoots;
-use crate::rules::next_gas_limit;
-use alloy_primitives::{B256, U256};
+use crate::verify::{TrieRoots, engine_failed};
+use alloy_primitives::{Address, B256, U256};
 use quintet_chain_api::{BuildRequest, BuiltWork};
+use quintet_chainspec::Consensus as Kind;
+use quintet_consensus::{Parent, next_gas_limit};
 use quintet_evm::{BlockAttributes, BlockBuilder, BuildError, BuiltBlock, Remedy};
-use quintet_types::{ExecutedBlock, RecoveredBlock, Transaction};
+use quintet_types::{ExecutedBlock, Header, RecoveredBlock, Transaction};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tracing::info_span;
@@ -42,15 +43,14 @@ impl Chain {
         let span = tracing::Span::current();
         span.record("number", block.header().number.cast_signed());
         span.record("txs", block.senders.len().cast_signed());
-        // Without a seal of its own, the header's hash is what identifies the work.
-        let seal_hash = block.hash;
+        let seal_hash = self.engine.after(head.total_difficulty).seal_hash(block.header());
         let work = BuiltWork {
             block: block.block.clone(),
             seal_hash,
             transactions: u32::try_from(block.senders.len()).unwrap_or(u32::MAX),
             fees,
         };
-        self.remember(seal_hash, executed);
+        self.remember(Built { seal_hash, author: request.beneficiary, executed });
         Ok(Some(work))
     }
 
@@ -81,7 +81,8 @@ impl Chain {
         let state = self.store.state_at(head.block.number)?;
         let attributes = BlockAttributes {
             timestamp: request.timestamp,
-            coinbase: request.beneficiary,
+            coinbase: self.coinbase(head, request.beneficiary),
+            difficulty: self.next_difficulty(head, request)?,
             fee_recipient: request.beneficiary,
             gas_limit: next_gas_limit(head.header.gas_limit, request.gas_limit_target),
             mix_hash: request.prev_randao,
@@ -112,6 +113,30 @@ impl Chain {
             total_difficulty,
         };
         Ok(Some(Filled { executed: Executed { block: executed, trie: update }, fees }))
+    }
+
+    /// The beneficiary that the header names: under proof of authority it is not the signer, but whom the block
+    /// votes for.
+    fn coinbase(&self, head: &Head, beneficiary: Address) -> Address {
+        let authority = matches!(self.spec.consensus(), Kind::Clique { .. });
+        if authority && !self.spec.is_merged_after(head.total_difficulty) {
+            return Address::ZERO;
+        }
+        beneficiary
+    }
+
+    fn next_difficulty(&self, head: &Head, request: &BuildRequest) -> Result<U256, ChainError> {
+        let parent =
+            Parent { header: &head.header, hash: head.block.hash, total_difficulty: head.total_difficulty };
+        let header = Header {
+            parent_hash: head.block.hash,
+            number: head.block.number + 1,
+            timestamp: request.timestamp,
+            beneficiary: request.beneficiary,
+            ..Header::default()
+        };
+        let rules = self.engine.after(head.total_difficulty);
+        rules.difficulty(&header, &parent, &self.ancestors).map_err(engine_failed)
     }
 
     /// Runs the pool's best transactions until the block is full, time is up, or none is left. Returns the fees.

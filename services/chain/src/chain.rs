@@ -1,22 +1,27 @@
 //! The chain: its head, and the one path by which blocks are committed.
 
-use crate::config::Config;
+use crate::ancestry::{Ancestors, StoredSnapshots};
+use crate::bad::BadBlocks;
+use crate::config::{Config, EngineConfig};
 use crate::error::ChainError;
 use crate::pool::TransactionPool;
-use crate::trie::HeadTrie;
+use crate::trie::{Flushing, HeadTrie};
 use alloy_primitives::{Address, B256, U256};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 use quintet_chainspec::ChainSpec;
+use quintet_consensus::{Consensus, Engine, Options, Weight};
 use quintet_events::EventBus;
 use quintet_store::{Commit, Store};
 use quintet_trie::TrieUpdate;
-use quintet_types::{BlockRef, ExecutedBlock, Header};
+use quintet_types::{Block, BlockRef, ExecutedBlock, Header, RecoveredBlock};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Blocks that were built and may come back sealed.
 const BUILT_BLOCKS: usize = 8;
+/// Bytes of executed blocks that a reorg commits at once. A longer branch takes the head in several steps.
+const REORG_WINDOW: usize = 256 << 20;
 /// Under instant finality, a block in this many is final, as in a beacon chain's epochs.
 const FINALITY_EPOCH: u64 = 32;
 
@@ -31,6 +36,22 @@ pub struct Head {
     pub total_difficulty: U256,
 }
 
+impl Head {
+    /// That a block is, once it is committed.
+    pub(crate) fn of(executed: &ExecutedBlock) -> Self {
+        Self {
+            block: executed.block.block_ref(),
+            header: executed.block.header().clone(),
+            total_difficulty: executed.total_difficulty,
+        }
+    }
+
+    /// What fork choice looks at.
+    pub(crate) fn weight(&self) -> Weight {
+        Weight::new(&self.header, self.total_difficulty)
+    }
+}
+
 /// A block that was executed, with the trie nodes that it changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Executed {
@@ -38,9 +59,22 @@ pub(crate) struct Executed {
     pub(crate) trie: TrieUpdate,
 }
 
+/// A block that was built here, and may come back sealed.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// What its seal is over.
+    pub(crate) seal_hash: B256,
+    /// Who gets its fees.
+    pub(crate) author: Address,
+    pub(crate) executed: Executed,
+}
+
 /// The chain. Blocking: callers on an async thread go through `spawn_blocking`.
 pub struct Chain {
     pub(crate) spec: Arc<ChainSpec>,
+    pub(crate) engine: Engine,
+    pub(crate) ancestors: Ancestors,
+    pub(crate) bad: BadBlocks,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) bus: Arc<dyn EventBus>,
     pub(crate) pool: Arc<TransactionPool>,
@@ -49,8 +83,10 @@ pub struct Chain {
     pub(crate) trie: RwLock<HeadTrie>,
     /// Held while the canonical chain changes: one writer. Guards the newest fencing token.
     pub(crate) writer: Mutex<u64>,
-    /// Blocks built here, by their seal hash, newest last.
-    pub(crate) built: Mutex<VecDeque<(B256, Executed)>>,
+    /// Bytes of executed blocks that a reorg commits at once.
+    pub(crate) reorg_window: usize,
+    /// Blocks built here, newest last.
+    pub(crate) built: Mutex<VecDeque<Built>>,
 }
 
 impl Chain {
@@ -64,10 +100,33 @@ impl Chain {
         bus: Arc<dyn EventBus>,
         config: Config,
     ) -> Result<Self, ChainError> {
-        let head = stored_head(store.as_ref())?;
+        Self::open_with(spec, store, bus, config, EngineConfig::default())
+    }
+
+    /// The same, with other settings of the consensus engine than the default ones.
+    ///
+    /// # Errors
+    /// See [`Self::open`].
+    pub fn open_with(
+        spec: Arc<ChainSpec>,
+        store: Arc<dyn Store>,
+        bus: Arc<dyn EventBus>,
+        config: Config,
+        engine: EngineConfig,
+    ) -> Result<Self, ChainError> {
+        let head = store.head()?.ok_or(ChainError::Uninitialised)?;
+        let head = stored_head(store.as_ref(), head)?;
+        let options = Options {
+            check_work: engine.check_work,
+            ethash_directory: engine.ethash_directory,
+            snapshots: Arc::new(StoredSnapshots(Arc::clone(&store))),
+        };
         let trie = HeadTrie::open(Arc::clone(&store), head.block, head.header.state_root)?;
         let pool = TransactionPool::open(&config, &spec, Arc::clone(&store), &head)?;
         Ok(Self {
+            engine: Engine::new(Arc::clone(&spec), options),
+            ancestors: Ancestors::new(Arc::clone(&store)),
+            bad: BadBlocks::default(),
             spec,
             store,
             bus,
@@ -76,6 +135,7 @@ impl Chain {
             head: ArcSwap::from_pointee(head),
             trie: RwLock::new(trie),
             writer: Mutex::new(0),
+            reorg_window: REORG_WINDOW,
             built: Mutex::default(),
         })
     }
@@ -97,26 +157,48 @@ impl Chain {
     }
 
     /// Remembers a built block until it comes back sealed.
-    pub(crate) fn remember(&self, seal_hash: B256, executed: Executed) {
+    pub(crate) fn remember(&self, block: Built) {
         let mut built = self.built.lock();
         if built.len() == BUILT_BLOCKS {
             built.pop_front();
         }
-        built.push_back((seal_hash, executed));
+        built.push_back(block);
     }
 
-    /// The senders of a block that was built here, if `seal_hash` names one.
-    pub(crate) fn built_senders(&self, seal_hash: &B256) -> Option<Vec<Address>> {
+    /// The senders of a block that was built here, if `header` is its header, sealed.
+    pub(crate) fn built_senders(&self, header: &Header) -> Option<Vec<Address>> {
         let built = self.built.lock();
-        let (_, executed) = built.iter().find(|(hash, _)| hash == seal_hash)?;
-        Some(executed.block.block.senders.clone())
+        if built.is_empty() {
+            return None;
+        }
+        let seal_hash = self.engine.claimed(header).seal_hash(header);
+        let found = built.iter().find(|built| built.seal_hash == seal_hash)?;
+        Some(found.executed.block.block.senders.clone())
     }
 
-    /// Takes out a block that was built here. Should its import fail, it is executed like any other next time.
-    pub(crate) fn take_built(&self, seal_hash: &B256) -> Option<Executed> {
+    /// Takes out a block that was built here, under the header that it came back with. Should its import fail,
+    /// it is executed like any other next time.
+    pub(crate) fn take_built(&self, rules: &dyn Consensus, block: &RecoveredBlock) -> Option<Executed> {
+        let header = block.header();
         let mut built = self.built.lock();
-        let index = built.iter().position(|(hash, _)| hash == seal_hash)?;
-        built.remove(index).map(|(_, executed)| executed)
+        if built.is_empty() {
+            return None;
+        }
+        let seal_hash = rules.seal_hash(header);
+        let index = built.iter().position(|built| built.seal_hash == seal_hash)?;
+        let Built { author, mut executed, .. } = built.remove(index)?;
+        if executed.block.block.hash == block.hash {
+            return Some(executed);
+        }
+        // Under proof of authority the seal says who gets the fees.
+        if rules.author(header).ok()? != author {
+            return None;
+        }
+        let RecoveredBlock { block: Block { body, .. }, senders, .. } =
+            Arc::unwrap_or_clone(executed.block.block);
+        let sealed = Block { header: header.clone(), body };
+        executed.block.block = Arc::new(RecoveredBlock { hash: block.hash, block: sealed, senders });
+        Some(executed)
     }
 
     /// Commits blocks on top of `ancestor`, which is the head unless this is a reorg, and makes the last one
@@ -129,29 +211,28 @@ impl Chain {
         blocks: &[ExecutedBlock],
     ) -> Result<(), ChainError> {
         let behind = ancestor.is_some_and(|ancestor| ancestor.number < trie.base().number);
-        let flush = trie.flush(behind);
-        let flushed = flush.is_some();
+        let flushing = trie.freeze(behind);
         self.store.commit(Commit {
             unwind_to: ancestor.map(|ancestor| ancestor.number),
             blocks: blocks.to_vec(),
-            trie: flush,
+            trie: flushing.as_ref().map(Flushing::to_flush),
             ..Commit::default()
         })?;
-        if flushed {
+        if flushing.is_some() {
             trie.flushed();
         }
         Ok(())
     }
 
-    /// Makes the committed block the head that readers see.
-    pub(crate) fn set_head(&self, executed: &ExecutedBlock) {
-        let block = &executed.block;
-        metrics::gauge!("quintet_chain_head_number").set(block.header().number as f64);
-        self.head.store(Arc::new(Head {
-            block: block.block_ref(),
-            header: block.header().clone(),
-            total_difficulty: executed.total_difficulty,
-        }));
+    /// Makes a committed block the head that readers see.
+    pub(crate) fn set_head(&self, head: Head) {
+        metrics::gauge!("quintet_chain_head_number").set(head.block.number as f64);
+        self.head.store(Arc::new(head));
+    }
+
+    /// What the head would be if a block of the store were it.
+    pub(crate) fn stored_head(&self, block: BlockRef) -> Result<Head, ChainError> {
+        stored_head(self.store.as_ref(), block)
     }
 
     /// Writes the trie's dirty nodes, so that the next start has nothing to compute again.
@@ -160,17 +241,12 @@ impl Chain {
     /// When the store cannot be written; nothing is lost then.
     pub fn close(&self) -> Result<(), ChainError> {
         let _writer = self.writer.lock();
-        let mut trie = self.trie.write();
-        let Some(flush) = trie.flush(true) else { return Ok(()) };
-        self.store.commit(Commit { trie: Some(flush), ..Commit::default() })?;
-        trie.flushed();
-        Ok(())
+        self.trie.write().write()
     }
 }
 
-fn stored_head(store: &dyn Store) -> Result<Head, ChainError> {
-    let block = store.head()?.ok_or(ChainError::Uninitialised)?;
-    let header = store.header(&block.hash)?.ok_or(ChainError::NotFound("head"))?;
+fn stored_head(store: &dyn Store, block: BlockRef) -> Result<Head, ChainError> {
+    let header = store.header(&block.hash)?.ok_or(ChainError::NotFound("header of the head"))?;
     let total_difficulty =
         store.total_difficulty(&block.hash)?.ok_or(ChainError::NotFound("total difficulty of the head"))?;
     Ok(Head { block, header, total_difficulty })

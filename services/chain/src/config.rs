@@ -61,6 +61,22 @@ impl From<&PoolArgs> for quintet_txpool::Config {
     }
 }
 
+/// Settings of the consensus engine.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Whether seals of proof of work are checked; geth's `--fakepow` does not.
+    pub check_work: bool,
+    /// Directory of ethash's caches; `None` keeps them in memory only.
+    pub ethash_directory: Option<std::path::PathBuf>,
+}
+
+impl Default for EngineConfig {
+    /// Seals are checked, and caches are in memory.
+    fn default() -> Self {
+        Self { check_work: true, ethash_directory: None }
+    }
+}
+
 /// Settings of the chain service.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -104,6 +104,17 @@ pub enum ChainError {
     /// The EVM could not run.
     #[error(transparent)]
     Execution(ExecutionError),
+    /// The consensus engine could not do its work.
+    #[error("consensus engine: {0}")]
+    Engine(String),
+    /// The system gives no thread.
+    #[error("cannot start thread {name}: {source}")]
+    Thread {
+        /// What it was for.
+        name: &'static str,
+        /// The system's answer.
+        source: Arc<io::Error>,
+    },
     /// A task of the service died.
     #[error("background work was lost: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -130,6 +141,8 @@ impl Classify for ChainError {
             | Self::Trie(_)
             | Self::State(_)
             | Self::Execution(_)
+            | Self::Engine(_)
+            | Self::Thread { .. }
             | Self::Task(_) => ErrorKind::Internal,
         }
     }

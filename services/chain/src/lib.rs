@@ -5,22 +5,26 @@
 //! the trie, and one transaction of the store commits it; then the pool moves to the new head and the bus
 //! carries the block's delta to everybody else.
 
+mod ancestry;
+mod bad;
 mod build;
+mod bulk;
 mod chain;
 mod config;
 mod error;
 pub mod genesis;
 mod import;
 mod journal;
-mod layered;
 mod pool;
 mod process;
-mod rules;
+mod reorg;
 mod server;
 mod trie;
+mod verify;
 
+pub use bulk::{BulkOptions, ImportError, Progress, StageTimes, Summary};
 pub use chain::{Chain, Head};
-pub use config::{Config, PendingConfig, PoolArgs};
+pub use config::{Config, EngineConfig, PendingConfig, PoolArgs};
 pub use error::ChainError;
 pub use import::Imported;
 pub use pool::TransactionPool;

@@ -5,20 +5,19 @@ use crate::chain::Head;
 use crate::config::Config;
 use crate::error::ChainError;
 use crate::journal::Journal;
-use crate::rules::fork_of;
 use alloy_consensus::transaction::SignerRecoverable;
 use alloy_consensus::{Signed, TxEip4844Variant, TxEip4844WithSidecar, TxEnvelope};
 use alloy_primitives::{Address, B256, map::HashSet};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use quintet_chainspec::{ChainSpec, Fork};
+use quintet_consensus::fork_of;
 use quintet_service::propagation;
 use quintet_store::Store;
 use quintet_txpool::{
     AccountView, BestTransactions, Content, Event, HeadInfo, HeadUpdate, Origin, Pool, PoolError, Rules,
     Status, Submission, TxStatus, decode_transaction, journal, kzg_settings,
 };
-use quintet_types::{Account, ExecutedBlock, PoolEvent, PoolTransaction, RecoveredBlock, TraceContext};
-use std::collections::BTreeMap;
+use quintet_types::{ExecutedBlock, PoolEvent, PoolTransaction, RecoveredBlock, TraceContext, Transaction};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -189,37 +188,59 @@ impl TransactionPool {
         self.outbox.lock().take()
     }
 
-    /// Moves the pool to a new head, after `added` became canonical and `reverted` (both oldest first) left.
-    pub(crate) fn advance(
+    /// Moves the pool to a new head, which is the child of the last one.
+    pub(crate) fn advance(&self, spec: &ChainSpec, head: &Head, added: &ExecutedBlock) {
+        let _span = tracing::info_span!("pool reset").entered();
+        let state = self.state.lock();
+        let accounts = added.diff.accounts.iter().filter(|(address, _)| state.pool.tracks(address));
+        let changed =
+            accounts.map(|(address, change)| (*address, AccountView::from(change.after.as_ref()))).collect();
+        let mined = hashes(std::slice::from_ref(added)).collect();
+        self.set_head(state, spec, head, changed, mined, Vec::new());
+    }
+
+    /// Moves the pool to a head anywhere. `added` are blocks that became canonical, `reinject` transactions that
+    /// are not canonical any more; both oldest first. What the pool knows of accounts is read again.
+    pub(crate) fn reset(
         &self,
         spec: &ChainSpec,
         head: &Head,
         added: &[ExecutedBlock],
-        reverted: &[ExecutedBlock],
+        mut reinject: Vec<(Transaction, Address)>,
     ) {
         let _span = tracing::info_span!("pool reset").entered();
-        let mined: Vec<B256> = hashes(added).collect();
-        let mut accounts: BTreeMap<Address, Option<Account>> = BTreeMap::new();
-        for block in reverted.iter().rev() {
-            accounts.extend(block.diff.accounts.iter().map(|(address, change)| (*address, change.before)));
+        let state = self.state.lock();
+        let mut senders: HashSet<Address> = state.pool.senders().copied().collect();
+        let mut mined = Vec::new();
+        if !senders.is_empty() || !reinject.is_empty() {
+            mined.extend(hashes(added));
+            let included: HashSet<B256> = mined.iter().copied().collect();
+            reinject.retain(|(transaction, _)| !included.contains(transaction.tx_hash()));
+            senders.extend(reinject.iter().map(|(_, sender)| *sender));
         }
-        for block in added {
-            accounts.extend(block.diff.accounts.iter().map(|(address, change)| (*address, change.after)));
-        }
-        let included: HashSet<B256> = mined.iter().copied().collect();
-        let reinject: Vec<_> = reverted
-            .iter()
-            .flat_map(|block| block.block.transactions())
-            .filter(|(transaction, _)| !included.contains(transaction.tx_hash()))
-            .map(|(transaction, sender)| (transaction.clone(), sender))
-            .collect();
-        let senders: HashSet<Address> = reinject.iter().map(|(_, sender)| *sender).collect();
-        let mut state = self.state.lock();
-        let changed = accounts
+        let senders: Vec<Address> = senders.into_iter().collect();
+        let accounts = self.store.accounts_at(&senders, head.block.number).unwrap_or_else(|error| {
+            // The pool would offer what cannot run; building a block finds out.
+            tracing::warn!(%error, "the pool's accounts were not read at the new head");
+            Vec::new()
+        });
+        let changed = senders
             .into_iter()
-            .filter(|(address, _)| senders.contains(address) || state.pool.tracks(address))
+            .zip(accounts)
             .map(|(address, account)| (address, AccountView::from(account.as_ref())))
             .collect();
+        self.set_head(state, spec, head, changed, mined, reinject);
+    }
+
+    fn set_head(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        spec: &ChainSpec,
+        head: &Head,
+        changed: Vec<(Address, AccountView)>,
+        mined: Vec<B256>,
+        reinject: Vec<(Transaction, Address)>,
+    ) {
         state.number = head.block.number;
         let update = HeadUpdate { head: head_info(spec, head), changed, mined, reinject };
         let events = state.pool.set_head(update, self.epoch.elapsed());

@@ -1,7 +1,7 @@
 //! The service as a process: its flags, its tasks, and its server.
 
 use crate::chain::Chain;
-use crate::config::{Config, PendingConfig, PoolArgs};
+use crate::config::{Config, EngineConfig, PendingConfig, PoolArgs};
 use crate::error::ChainError;
 use crate::genesis;
 use crate::pool::TICK;
@@ -66,7 +66,8 @@ pub async fn run(args: ProcessArgs, context: Context) -> Result<(), ProcessError
         instant_finality: false,
     };
     let bus: Arc<dyn EventBus> = Arc::new(LocalBus::new());
-    let chain = Arc::new(Chain::open(Arc::new(spec), store, bus, config)?);
+    let engine = EngineConfig { check_work: true, ethash_directory: Some(args.datadir.join("ethash")) };
+    let chain = Arc::new(Chain::open_with(Arc::new(spec), store, bus, config, engine)?);
     spawn_tasks(&chain, &context.supervisor);
     let server = GrpcServer::bind(&args.grpc, context.readiness.clone()).await?;
     let server = server

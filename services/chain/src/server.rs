@@ -4,7 +4,6 @@ use crate::build::PendingKey;
 use crate::chain::Chain;
 use crate::error::ChainError;
 use crate::import::Imported;
-use crate::rules::fork_of;
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -13,6 +12,7 @@ use quintet_chain_api::{
     BuildRequest, block_from_bytes, block_id, executed_to_proto, pooled_to_proto, quantity, rlp,
 };
 use quintet_chainspec::{Fork, Genesis};
+use quintet_consensus::fork_of;
 use quintet_events::{Event, Topics};
 use quintet_proto::chain::v1 as proto;
 use quintet_proto::chain::v1::chain_service_server::{ChainService, ChainServiceServer};
@@ -287,7 +287,7 @@ impl proto::peer_link_service_server::PeerLinkService for PeerLinkServer {
 /// from Homestead on.
 fn recover(chain: &Chain, block: Block) -> Result<RecoveredBlock, ChainError> {
     let hash = block.header.hash_slow();
-    if let Some(senders) = chain.built_senders(&hash) {
+    if let Some(senders) = chain.built_senders(&block.header) {
         return Ok(RecoveredBlock { hash, block, senders });
     }
     let low_s = fork_of(&chain.spec, &block.header) >= Fork::Homestead;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Modules that a gateway can offer.
-pub const MODULES: [&str; 6] = ["eth", "net", "personal", "rpc", "txpool", "web3"];
+pub const MODULES: [&str; 8] = ["clique", "debug", "eth", "net", "personal", "rpc", "txpool", "web3"];
 
 /// geth's modules for the world, unless flags say otherwise.
 pub const DEFAULT_MODULES: [&str; 3] = ["eth", "net", "web3"];

@@ -138,6 +138,15 @@ pub(crate) fn uint64(raw: &str) -> Result<u64, String> {
     uint64_text(&text).map_err(|error| error.of("hexutil.Uint64"))
 }
 
+/// A Go `uint64`: a number.
+pub(crate) fn number(raw: &str) -> Result<u64, String> {
+    let what = || match kind(raw) {
+        "number" => format!("number {raw}"),
+        other => other.to_owned(),
+    };
+    raw.parse().map_err(|_| cannot_unmarshal(&what(), "uint64"))
+}
+
 /// `hexutil.Uint`, such as a transaction's index.
 pub(crate) fn uint(raw: &str) -> Result<u64, String> {
     let text = text(raw).ok_or_else(|| cannot_unmarshal("non-string", "hexutil.Uint"))?;
@@ -272,6 +281,28 @@ pub(crate) fn block_id(raw: &str) -> Result<BlockId, String> {
     BlockTag::from_text(&text).map(BlockId::Tag)
 }
 
+/// A block by its place or its hash, or its RLP: clique's `blockNumberOrHashOrRLP`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BlockOrRlp {
+    /// A block that the node holds.
+    Id(BlockId),
+    /// A block or a header.
+    Rlp(Bytes),
+}
+
+/// What is no block's place or hash is RLP.
+pub(crate) fn block_or_rlp(raw: &str) -> Result<BlockOrRlp, String> {
+    if let Ok(id) = block_id(raw) {
+        return Ok(BlockOrRlp::Id(id));
+    }
+    let text = string(raw)?;
+    if text.is_empty() {
+        return Err("empty hex string".to_owned());
+    }
+    let digits = even_digits(&text).map_err(HexError::plain)?;
+    hex::decode(digits).map(|rlp| BlockOrRlp::Rlp(rlp.into())).map_err(|_| SYNTAX.to_owned())
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct BlockIdObject<'a> {
@@ -365,6 +396,31 @@ mod tests {
         assert_eq!(block_tag("\"0xffffffffffffffff\""), Err("block number larger than int64".to_owned()));
         assert_eq!(block_tag("\"\""), Err("empty hex string".to_owned()));
         assert_eq!(block_tag("5"), Err("hex string without 0x prefix".to_owned()));
+    }
+
+    #[test]
+    fn what_names_no_block_is_rlp() {
+        let hash = B256::repeat_byte(1);
+        let by_hash = BlockId::Hash { hash, require_canonical: false };
+        assert_eq!(block_or_rlp(&format!("\"{hash}\"")), Ok(BlockOrRlp::Id(by_hash)));
+        assert_eq!(block_or_rlp("\"0x10\""), Ok(BlockOrRlp::Id(BlockId::Tag(BlockTag::Number(16)))));
+        assert_eq!(block_or_rlp("\"0x00c0\""), Ok(BlockOrRlp::Rlp(Bytes::from_static(&[0, 0xc0]))));
+        assert_eq!(block_or_rlp("\"\""), Err("empty hex string".to_owned()));
+        assert_eq!(block_or_rlp("\"c0\""), Err("hex string without 0x prefix".to_owned()));
+        assert_eq!(block_or_rlp("\"0x0c0\""), Err("hex string of odd length".to_owned()));
+        assert_eq!(block_or_rlp("\"0xzz\""), Err("invalid hex string".to_owned()));
+        assert_eq!(
+            block_or_rlp("1"),
+            Err("json: cannot unmarshal number into Go value of type string".to_owned())
+        );
+    }
+
+    #[test]
+    fn plain_numbers_fail_in_gos_words() {
+        assert_eq!(number("65535"), Ok(65535));
+        let of = "into Go value of type uint64";
+        assert_eq!(number("-1"), Err(format!("json: cannot unmarshal number -1 {of}")));
+        assert_eq!(number("\"0x1\""), Err(format!("json: cannot unmarshal string {of}")));
     }
 
     #[test]

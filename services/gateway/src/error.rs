@@ -125,10 +125,11 @@ impl From<StoreError> for RpcError {
 
 impl From<StateError> for RpcError {
     fn from(error: StateError) -> Self {
-        match error.0.downcast_ref::<StoreError>() {
-            Some(store) => store.clone().into(),
-            None => Self::internal(&error),
+        if let Some(store) = error.0.downcast_ref::<StoreError>() {
+            return store.clone().into();
         }
+        // A read that the gateway itself stopped.
+        error.0.downcast_ref::<Self>().cloned().unwrap_or_else(|| Self::internal(&error))
     }
 }
 

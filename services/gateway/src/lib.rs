@@ -36,13 +36,13 @@ use filters::Filters;
 use methods::Methods;
 use notice::Notices;
 use quintet_chain_api::ChainClient;
-use quintet_chainspec::ChainSpec;
+use quintet_chainspec::{ChainSpec, Consensus};
+use quintet_clique::Clique;
 use quintet_events::EventBus;
 use quintet_miner_api::MinerClient;
 use quintet_p2p_api::PeerClient;
 use quintet_service::{ServiceError, bind_tcp};
 use quintet_store::Store;
-use quintet_types::Header;
 use read::Reads;
 use server::{HttpService, Served, WsService};
 use shared::{PendingCache, Shared};
@@ -100,8 +100,6 @@ pub struct Dependencies {
     pub events: Arc<dyn EventBus>,
     /// Keys that the node signs with; none but in development.
     pub signers: Signers,
-    /// What `COINBASE` says in a block: the header's beneficiary, or under clique the signer.
-    pub author: fn(&Header) -> alloy_primitives::Address,
 }
 
 /// The gateway, ready to serve.
@@ -155,8 +153,13 @@ impl Gateway {
         let limits = config.limits.clone();
         let cache = limits.cache_megabytes << 20;
         let reads = Reads::new(dependencies.store, limits.overlay, cache).map_err(GatewayError::Chain)?;
+        let clique = match dependencies.spec.consensus() {
+            Consensus::Clique { period, epoch } => Some(Clique::new(period, epoch)),
+            _ => None,
+        };
         let shared = Shared {
             reads: Arc::new(reads),
+            clique,
             spec: dependencies.spec,
             network_id: dependencies.network_id,
             chain: dependencies.chain,
@@ -169,7 +172,6 @@ impl Gateway {
             evm: EvmSlots::new(limits.evm_timeout).map_err(GatewayError::Thread)?,
             pending: PendingCache::default(),
             suggested_tip: arc_swap::ArcSwapOption::empty(),
-            author: dependencies.author,
             limits,
         };
         Ok(Self { shared: Arc::new(shared), events: dependencies.events, endpoints })
@@ -212,9 +214,12 @@ impl Gateway {
 }
 
 fn served(shared: &Arc<Shared>, endpoint: &Endpoint, token: &CancellationToken) -> Served {
-    let dispatcher = |offer: &config::Offer| Dispatcher {
-        shared: Arc::clone(shared),
-        methods: Arc::new(Methods::new(offer.modules.clone())),
+    let dispatcher = |offer: &config::Offer| {
+        let mut modules = offer.modules.clone();
+        if shared.clique.is_none() {
+            modules.remove("clique");
+        }
+        Dispatcher { shared: Arc::clone(shared), methods: Arc::new(Methods::new(modules)) }
     };
     Served {
         http: endpoint.http.as_ref().map(|http| HttpService::new(dispatcher(&http.offer), http)),

@@ -110,6 +110,5 @@ fn dependencies(
         miner: MinerClient::new(transport("miner.url", &args.miner_url)?),
         events: Arc::new(LocalBus::new()),
         signers: Signers::default(),
-        author: |header| header.beneficiary,
     })
 }

@@ -7,12 +7,14 @@ use crate::evm_slots::EvmSlots;
 use crate::filters::Filters;
 use crate::notice::Notices;
 use crate::read::Reads;
+use alloy_primitives::Address;
 use arc_swap::ArcSwapOption;
 use quintet_chain_api::ChainClient;
 use quintet_chainspec::ChainSpec;
+use quintet_clique::Clique;
 use quintet_miner_api::MinerClient;
 use quintet_p2p_api::PeerClient;
-use quintet_types::{ExecutedBlock, RecoveredBlock};
+use quintet_types::{ExecutedBlock, Header, RecoveredBlock};
 use std::sync::Arc;
 
 /// What every method works with.
@@ -32,8 +34,8 @@ pub(crate) struct Shared {
     pub(crate) evm: EvmSlots,
     pub(crate) pending: PendingCache,
     pub(crate) suggested_tip: ArcSwapOption<SuggestedTip>,
-    /// The EVM's `COINBASE` of a header that clique sealed is its signer, not its beneficiary.
-    pub(crate) author: fn(&quintet_types::Header) -> alloy_primitives::Address,
+    /// The engine of a proof-of-authority network.
+    pub(crate) clique: Option<Clique>,
 }
 
 /// The tip that was suggested at a head.
@@ -73,6 +75,16 @@ impl Shared {
         let hash = self.chain.send_transaction(raw, true, self.limits.allow_unprotected).await?;
         self.notices.pool_changed();
         Ok(hash)
+    }
+
+    /// What `COINBASE` says in a block: the header's beneficiary, or under clique the signer; of a block that
+    /// nobody has signed, as geth has it, zero.
+    pub(crate) fn author(&self, header: &Header) -> Address {
+        match &self.clique {
+            // After the merge blocks have no difficulty, and no seal.
+            Some(clique) if !header.difficulty.is_zero() => clique.recover_signer(header).unwrap_or_default(),
+            _ => header.beneficiary,
+        }
     }
 
     /// The block that would be sealed now on the head.

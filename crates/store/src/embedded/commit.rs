@@ -3,11 +3,11 @@
 //! Rows are gathered for all blocks of the commit, sorted by key, and written table by table, so that
 //! neighbours land on the same page; rows behind a table's last one are appended, which fills pages.
 
-use super::codec;
 use super::keys;
-use super::receipts;
 use super::tables::{Place, Table, Tables};
 use super::view::{TRIE_BLOCK_KEY, View, bad_record};
+use crate::codec;
+use crate::receipts;
 use crate::{AccountChange, Commit, StateChanges, StoreError, TrieFlush};
 use alloy_primitives::{Bytes, U256};
 use alloy_rlp::Encodable;

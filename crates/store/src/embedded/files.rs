@@ -26,6 +26,8 @@ const GROWTH_STEP: isize = 16 << 20;
 const PAGE: usize = 4096;
 /// Bytes of the pages that every data file begins with.
 const METAS: u64 = 3 * PAGE as u64;
+/// Bytes written after which [`Durability::Lazy`] syncs by itself.
+const LAZY_SYNC: usize = 256 << 20;
 /// Reads at once, over all threads and processes.
 const MAX_READERS: u64 = 1024;
 /// What an open store holds of its directory. The order matters at drop: the lock goes last.
@@ -111,6 +113,7 @@ fn open_whole(directory: &Path, options: &Options, place: &Place) -> Result<Envi
 fn environment(directory: &Path, options: &Options) -> Result<Environment, signet_libmdbx::MdbxError> {
     let sync_mode = match options.durability {
         Durability::Sync => SyncMode::Durable,
+        Durability::Lazy => SyncMode::SafeNoSync,
         Durability::None => SyncMode::UtterlyNoSync,
     };
     let flags = EnvironmentFlags {
@@ -123,6 +126,9 @@ fn environment(directory: &Path, options: &Options) -> Result<Environment, signe
         ..EnvironmentFlags::default()
     };
     let mut builder = Environment::builder();
+    if options.durability == Durability::Lazy {
+        builder.set_sync_bytes(LAZY_SYNC);
+    }
     builder.set_flags(flags).set_max_dbs(Tables::COUNT).set_max_readers(MAX_READERS).set_geometry(Geometry {
         size: Some(0..options.max_size),
         growth_step: Some(GROWTH_STEP),

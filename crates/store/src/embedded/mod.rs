@@ -2,11 +2,9 @@
 //!
 //! The same engine serves as the store "in memory": in a temporary directory, without syncing to the disk.
 
-mod codec;
 mod commit;
 mod files;
 mod keys;
-mod receipts;
 mod snapshots;
 mod state;
 mod tables;
@@ -36,7 +34,11 @@ pub enum Durability {
     /// The death of the process, and the loss of power.
     #[default]
     Sync,
-    /// The death of the process only. After a crash of the machine the file may be damaged.
+    /// The death of the process; a loss of power takes back the commits since the last [`Store::sync`], or of
+    /// the last seconds, and leaves the store whole. For imports in bulk.
+    Lazy,
+    /// The death of the process only. After a crash of the machine the embedded engine's file may be damaged;
+    /// PostgreSQL makes no difference between this and [`Self::Lazy`].
     None,
 }
 
@@ -84,7 +86,8 @@ pub fn open_temporary() -> Result<Arc<dyn Store>, StoreError> {
     Ok(Arc::new(Embedded(Arc::new(Engine::open(&path, &options, Some(directory))?))))
 }
 
-/// The engine. The fields are dropped in their order: the lock only after the environment, the directory last.
+/// The engine. The fields are dropped in their order: the lock only after the environment, the directory
+/// last.
 struct Engine {
     snapshots: Snapshots,
     tables: Tables,
@@ -186,7 +189,7 @@ impl Store for Embedded {
         self.0.read(|view| {
             let table = view.tables.receipts;
             let record = view.of_block(table, hash)?;
-            record.map(|record| view::decoded(table, hash, receipts::decode(&record))).transpose()
+            record.map(|record| view::decoded(table, hash, crate::receipts::decode(&record))).transpose()
         })
     }
 
@@ -206,6 +209,11 @@ impl Store for Embedded {
         block: u64,
     ) -> Result<U256, StoreError> {
         self.0.read(|view| view.storage(address, incarnation, slot, block))
+    }
+
+    fn has_storage(&self, address: &Address, incarnation: u64, block: u64) -> Result<bool, StoreError> {
+        let state = State::new(Arc::clone(&self.0), block)?;
+        walk::any_slot(&state, &walk::Storage { address, incarnation })
     }
 
     fn code(&self, hash: &B256) -> Result<Option<Bytes>, StoreError> {
@@ -244,6 +252,11 @@ impl Store for Embedded {
 
     fn commit(&self, commit: Commit) -> Result<(), StoreError> {
         self.0.commit(commit)
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let _writer = self.0.writer.lock();
+        self.0.env.sync(true).map(drop).map_err(|error| self.0.place.error("sync", error))
     }
 
     fn for_each_account(

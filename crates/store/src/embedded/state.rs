@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::view::View;
+use super::walk;
 use crate::StoreError;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use quintet_types::{Account, BlockRef, StateError, StateReader};
@@ -67,6 +68,10 @@ impl StateReader for State {
 
     fn storage(&self, address: &Address, incarnation: u64, slot: &U256) -> Result<U256, StateError> {
         self.read(|view| view.storage(address, incarnation, slot, self.block.number)).map_err(StateError::new)
+    }
+
+    fn has_storage(&self, address: &Address, incarnation: u64) -> Result<bool, StateError> {
+        walk::any_slot(self, &walk::Storage { address, incarnation }).map_err(StateError::new)
     }
 
     fn code(&self, hash: &B256) -> Result<Option<Bytes>, StateError> {

@@ -1,7 +1,8 @@
 //! Typed reads of one transaction, read-only or writing.
 
+use super::keys;
 use super::tables::{Place, Table, Tables};
-use super::{codec, keys};
+use crate::codec;
 use crate::{StateChanges, StoreError, TableStats, TransactionLocation};
 use alloy_primitives::{Address, B256, Bytes, U256, hex};
 use quintet_types::{Account, AccountDiff, BlockRef, Body, Header, StateDiff};

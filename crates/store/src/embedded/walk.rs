@@ -2,10 +2,11 @@
 //!
 //! A walk takes a new snapshot every so many rows, so that a long one does not keep old pages alive.
 
+use super::keys;
 use super::state::State;
 use super::view::{View, checked};
-use super::{codec, keys};
 use crate::StoreError;
+use crate::codec;
 use alloy_primitives::{Address, U256};
 use quintet_types::Account;
 use signet_libmdbx::Ro;
@@ -81,7 +82,8 @@ pub(super) fn storage(
 ) -> Result<(), StoreError> {
     let mut next = Some(from);
     while let Some(from) = next {
-        let (found, rest) = state.read(|view| slot_stretch(view, storage, from, state.block().number))?;
+        let stretch = |view: View<'_, Ro>| slot_stretch(view, storage, from, state.block().number, STRETCH);
+        let (found, rest) = state.read(stretch)?;
         for (slot, value) in found {
             if visit(slot, value).is_break() {
                 return Ok(());
@@ -92,12 +94,26 @@ pub(super) fn storage(
     Ok(())
 }
 
-/// The slots of one stretch.
+/// Whether there is a slot that is not zero.
+pub(super) fn any_slot(state: &State, storage: &Storage<'_>) -> Result<bool, StoreError> {
+    let mut next = Some(U256::ZERO);
+    while let Some(from) = next {
+        let (found, rest) = state.read(|view| slot_stretch(view, storage, from, state.block().number, 1))?;
+        if !found.is_empty() {
+            return Ok(true);
+        }
+        next = rest;
+    }
+    Ok(false)
+}
+
+/// The slots of one stretch, at most `most`.
 fn slot_stretch(
     view: View<'_, Ro>,
     storage: &Storage<'_>,
     from: U256,
     block: u64,
+    most: usize,
 ) -> Result<Stretch<U256, U256>, StoreError> {
     let table = view.tables.storage;
     let mut found = Vec::new();
@@ -120,6 +136,9 @@ fn slot_stretch(
         match slot.checked_add(U256::from(1)) {
             Some(next) => slot = next,
             None => return Ok((found, None)),
+        }
+        if found.len() == most {
+            break;
         }
     }
     Ok((found, Some(slot)))

@@ -6,3 +6,7 @@ mod contract;
 mod crash;
 mod damage;
 mod embedded;
+mod faults;
+mod postgres;
+mod proxy;
+mod sql;

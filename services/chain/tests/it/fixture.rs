@@ -1,16 +1,24 @@
 //! A development chain with the service's client on it.
 
+use alloy_consensus::proofs::calculate_receipt_root;
 use alloy_consensus::{TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::Encodable2718;
-use alloy_primitives::{Address, Bytes, TxKind, U256};
-use quintet_chain::{Chain, ChainServer, Config, PendingConfig, genesis};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+use quintet_chain::{
+    BulkOptions, Chain, ChainError, ChainServer, Config, EngineConfig, ImportError, Imported, PendingConfig,
+    Summary, genesis,
+};
 use quintet_chain_api::{BuildRequest, BuiltWork, ChainClient, Submitted};
 use quintet_chainspec::ChainSpec;
-use quintet_events::LocalBus;
+use quintet_events::{EventBus, LocalBus};
 use quintet_service::Service;
 use quintet_service::grpc::Transport;
 use quintet_store::Store;
 use quintet_testkit::accounts::{dev_account, dev_accounts};
+use quintet_trie::FullRoot;
+use quintet_types::{Block, RecoveredBlock};
+use std::convert::Infallible;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +35,101 @@ pub(crate) fn spec() -> ChainSpec {
     let ether = U256::from(10).pow(U256::from(18));
     let funded: Vec<_> = dev_accounts().iter().map(|account| (account.address, ether)).collect();
     ChainSpec::dev(&funded, GAS_LIMIT, 0).unwrap()
+}
+
+/// A chain of any network, with nothing around it.
+pub(crate) struct Bare {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) chain: Chain,
+    pub(crate) bus: Arc<LocalBus>,
+}
+
+impl Bare {
+    pub(crate) fn temporary(spec: &Arc<ChainSpec>) -> Self {
+        Self::on(quintet_store::open_temporary().unwrap(), spec, false)
+    }
+
+    /// With seals of proof of work looked at, or not.
+    pub(crate) fn on(store: Arc<dyn Store>, spec: &Arc<ChainSpec>, check_work: bool) -> Self {
+        quintet_types::install_crypto();
+        genesis::init(store.as_ref(), spec).unwrap();
+        let config = Config {
+            pool: quintet_txpool::Config::default(),
+            journal: None,
+            network_id: spec.network_id(),
+            pending: PendingConfig::default(),
+            instant_finality: false,
+        };
+        let engine = EngineConfig { check_work, ethash_directory: None };
+        let bus = Arc::new(LocalBus::new());
+        let shared = Arc::clone(&bus) as Arc<dyn EventBus>;
+        let chain = Chain::open_with(Arc::clone(spec), Arc::clone(&store), shared, config, engine).unwrap();
+        Self { store, chain, bus }
+    }
+
+    pub(crate) fn import(&self, block: &Arc<RecoveredBlock>) -> Result<Imported, ChainError> {
+        self.chain.import(RecoveredBlock::clone(block), 0)
+    }
+
+    /// Imports blocks by the pipeline.
+    pub(crate) fn import_all(
+        &self,
+        blocks: &[Block],
+        options: &BulkOptions,
+    ) -> Result<Summary, ImportError<Infallible>> {
+        self.chain.import_chain(blocks.iter().cloned().map(Ok), options, &|_| {})
+    }
+
+    /// That everything there is to the head is right: its state has its root, computed from scratch, and so
+    /// has the trie after a restart.
+    pub(crate) fn assert_whole(&self) {
+        let head = self.store.head().unwrap().unwrap();
+        assert_eq!(self.chain.head().block, head);
+        let root = self.store.header(&head.hash).unwrap().unwrap().state_root;
+        assert_eq!(root_from_scratch(self.store.as_ref(), head.number), root, "state of the head");
+        for number in 0..=head.number {
+            let hash = self.store.canonical_hash(number).unwrap().expect("no gap");
+            let body = self.store.body(&hash).unwrap().expect("a body");
+            let receipts = self.store.receipts(&hash).unwrap().expect("receipts");
+            assert_eq!(receipts.len(), body.transactions.len());
+            assert_eq!(
+                calculate_receipt_root(&receipts),
+                self.store.header(&hash).unwrap().unwrap().receipts_root
+            );
+        }
+    }
+}
+
+/// The state root after a canonical block, from every account and slot that the store has at it.
+pub(crate) fn root_from_scratch(store: &dyn Store, number: u64) -> B256 {
+    let mut accounts = Vec::new();
+    let mut account = |address, account| {
+        accounts.push((address, account));
+        ControlFlow::Continue(())
+    };
+    store.for_each_account(number, Address::ZERO, &mut account).unwrap();
+    let mut full = FullRoot::new();
+    for (address, account) in accounts {
+        let mut slots = Vec::new();
+        let mut slot = |slot, value| {
+            slots.push((slot, value));
+            ControlFlow::Continue(())
+        };
+        store.for_each_storage(&address, account.incarnation, number, U256::ZERO, &mut slot).unwrap();
+        full.add(&address, &account, slots);
+    }
+    full.root()
+}
+
+/// Small batches and queues, so that every part of the pipeline has something to do with few blocks.
+pub(crate) fn small_batches() -> BulkOptions {
+    BulkOptions {
+        batch_blocks: 4,
+        queue_bytes: 32 << 10,
+        cache_bytes: 1 << 10,
+        threads: 2,
+        ..BulkOptions::default()
+    }
 }
 
 impl Node {

@@ -2,5 +2,9 @@
 
 mod binary;
 mod blocks;
+mod bulk;
+mod engines;
+mod failing;
 mod fixture;
 mod pool;
+mod reorgs;

@@ -97,7 +97,7 @@ fn simulation<'s>(
     Simulation {
         spec: &context.shared.spec,
         header: &at.header,
-        beneficiary: context.author(&at.header),
+        beneficiary: context.shared.author(&at.header),
         state: &at.state,
         state_overrides,
         block_overrides,

@@ -4,7 +4,6 @@ use crate::decode::{BlockId, BlockTag};
 use crate::error::RpcError;
 use crate::read::{StateAt, View};
 use crate::shared::{Pending, Shared};
-use alloy_primitives::Address;
 use bytes::Bytes;
 use quintet_types::{BlockRef, Header, RecoveredBlock, StateError};
 use std::sync::Arc;
@@ -153,11 +152,6 @@ impl<'a> Context<'a> {
             Some(block) => self.block(&block.hash),
             None => Ok(None),
         }
-    }
-
-    /// What `COINBASE` says in a block.
-    pub(crate) fn author(&self, header: &Header) -> Address {
-        (self.shared.author)(header)
     }
 }
 

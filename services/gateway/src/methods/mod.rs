@@ -3,7 +3,9 @@
 mod accounts;
 mod blocks;
 mod calls;
+mod clique;
 mod context;
+mod debug;
 mod fees;
 mod filters;
 mod logs;
@@ -138,6 +140,17 @@ const METHODS: &[(&str, Handler)] = &[
     ("txpool_contentFrom", Remote(txpool::content_from)),
     ("txpool_inspect", Remote(txpool::inspect)),
     ("txpool_status", Remote(txpool::status)),
+    // Proof of authority.
+    ("clique_getSnapshot", Search(clique::snapshot)),
+    ("clique_getSnapshotAtHash", Search(clique::snapshot_at_hash)),
+    ("clique_getSigners", Search(clique::signers)),
+    ("clique_getSignersAtHash", Search(clique::signers_at_hash)),
+    ("clique_getSigner", Read(clique::signer)),
+    ("clique_status", Search(clique::status)),
+    ("clique_propose", Remote(clique::propose)),
+    ("clique_discard", Remote(clique::discard)),
+    // Raw data.
+    ("debug_getBlockRlp", Read(debug::block_rlp)),
 ];
 
 impl Methods {

@@ -22,7 +22,7 @@ const CLIENT_VERSION: &str = concat!(
 );
 
 /// A failed call to another service, as a caller may see it.
-fn unavailable(error: quintet_service::grpc::RpcError) -> RpcError {
+pub(super) fn unavailable(error: quintet_service::grpc::RpcError) -> RpcError {
     match error.kind {
         ErrorKind::Internal => RpcError::internal(&error),
         ErrorKind::Unavailable | ErrorKind::DeadlineExceeded => RpcError::Unavailable(error.message),

@@ -138,6 +138,24 @@ impl StateReader for StateAt<'_> {
         )
     }
 
+    fn has_storage(&self, address: &Address, incarnation: u64) -> Result<bool, StateError> {
+        let pending = self.pending.as_ref().and_then(|pending| pending.accounts.get(address));
+        if let Some(change) = pending
+            && change.after.is_some_and(|after| after.incarnation == incarnation)
+            && change.storage.values().any(|value| !value.is_zero())
+        {
+            return Ok(true);
+        }
+        // Too rare for index and cache to know it: the store is asked at the block itself.
+        let state = match &self.historic {
+            Some(state) => &**state,
+            None => self.passed()?,
+        };
+        let any = state.has_storage(address, incarnation)?;
+        self.check_epoch()?;
+        Ok(any)
+    }
+
     fn code(&self, hash: &B256) -> Result<Option<Bytes>, StateError> {
         if let Some(code) = self.pending.as_ref().and_then(|pending| pending.code.get(hash)) {
             return Ok(Some(code.clone()));

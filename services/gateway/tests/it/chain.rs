@@ -100,9 +100,8 @@ impl Node {
             miner: MinerClient::new(nobody.expect("an address")),
             events: bus,
             signers: Signers::new(signers),
-            author: |header| header.beneficiary,
         };
-        let modules = "eth,net,personal,txpool,web3";
+        let modules = "clique,eth,net,personal,txpool,web3";
         let fixed = ["gateway", "--http", "--ws", "--http.api", modules, "--ws.api", modules];
         // One free port for both: the flags must name the same.
         let port = quintet_testkit::process::free_port().to_string();

@@ -25,6 +25,16 @@ fn request(head: &str, body: &str) -> String {
     format!("{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
+/// The development network is none of proof of authority.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clique_is_only_there_where_the_network_has_it() {
+    let node = Node::dev().await;
+    let absent = post(&node, r#"{"jsonrpc":"2.0","id":1,"method":"clique_getSigners","params":[]}"#).await;
+    assert!(absent.contains("the method clique_getSigners does not exist/is not available"), "{absent}");
+    let modules = node.http.call("rpc_modules", json!([])).await.expect("modules");
+    assert!(modules["eth"].is_string() && modules["clique"].is_null(), "{modules}");
+}
+
 const BLOCK_NUMBER: &str = r#"{"jsonrpc":"2.0","id":1,"method":"eth_blockNumber"}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

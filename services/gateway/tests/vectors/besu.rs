@@ -3,7 +3,7 @@
 
 use crate::compare::{Difference, differences};
 use crate::exceptions::{BESU, BESU_LATEST, Exception};
-use crate::node::Node;
+use crate::node::{Node, PUBLIC};
 use crate::report::Report;
 use quintet_chainspec::ChainSpec;
 use quintet_testkit::chain::{Chain, decode_blocks};
@@ -35,7 +35,7 @@ async fn run(
     chain: &Chain,
     exceptions: &'static [Exception],
 ) {
-    let node = Node::start(chain).await;
+    let node = Node::start(chain, PUBLIC).await;
     let mut report = Report::new(suite, exceptions);
     let files = folders.iter().flat_map(|folder| files(&root.join("jsonrpc").join(folder), "json"));
     let files: Vec<_> = files.filter(|file| !file.to_string_lossy().contains("chain-data")).collect();

@@ -21,6 +21,26 @@ pub(crate) fn differences(expected: &Value, got: &Value) -> Vec<Difference> {
     found
 }
 
+/// All differences, but for fields that `expected` does not have: newer nodes say more.
+pub(crate) fn differences_but_new(expected: &Value, got: &Value) -> Vec<Difference> {
+    differences(expected, &without_new(expected, got))
+}
+
+fn without_new(expected: &Value, got: &Value) -> Value {
+    match (expected, got) {
+        (Value::Object(expected), Value::Object(got)) => got
+            .iter()
+            .filter_map(|(key, value)| Some((key.clone(), without_new(expected.get(key)?, value))))
+            .collect(),
+        (Value::Array(expected), Value::Array(got)) => {
+            let paired = got.iter().zip(expected).map(|(got, expected)| without_new(expected, got));
+            let more = got.iter().skip(expected.len()).cloned();
+            paired.chain(more).collect()
+        }
+        _ => got.clone(),
+    }
+}
+
 fn walk(place: &str, path: &str, expected: Option<&Value>, got: Option<&Value>, found: &mut Vec<Difference>) {
     match (expected, got) {
         (Some(Value::Object(expected)), Some(Value::Object(got))) => {
@@ -74,5 +94,14 @@ mod tests {
         assert_eq!(places, ["a", "b[].c", "b[]", "gone", "more"]);
         assert_eq!(found[1].text, "b[1].c: expected \"y\", got \"z\"");
         assert_eq!(found[3].text, "gone: expected null, got nothing");
+    }
+
+    #[test]
+    fn new_fields_may_be_passed_over_and_nothing_else() {
+        let expected = json!({ "a": [{ "b": 1 }], "gone": null });
+        let got = json!({ "a": [{ "b": 2, "new": 3 }, { "more": 4 }], "new": 5 });
+        let found = differences_but_new(&expected, &got);
+        let places: Vec<_> = found.iter().map(|difference| difference.place.as_str()).collect();
+        assert_eq!(places, ["a[].b", "a[]", "gone"]);
     }
 }

@@ -4,7 +4,11 @@ use crate::compare::Difference;
 
 /// Methods, or beginnings of their names, that the gateway does not have yet, and why.
 pub(crate) const SKIPPED: &[(&str, &str)] = &[
-    ("debug_", "tracing and raw reads are not there yet"),
+    ("debug_account", "reads of ranges of the state are not there yet"),
+    ("debug_batch", "Besu's own"),
+    ("debug_getRaw", "raw reads are not there yet"),
+    ("debug_storage", "reads of ranges of the state are not there yet"),
+    ("debug_trace", "tracing is not there yet"),
     ("eth_config", "EIP-7910 is not there yet"),
     ("eth_protocolVersion", "geth has dropped it"),
     ("eth_simulateV1", "simulation of several blocks is not there yet"),
@@ -114,6 +118,17 @@ pub(crate) const BESU: &[Exception] = &[
     except("eth_getProof", "block", &["result.storageProof[].key"], PROOF_KEY),
     except("eth_getProof", "pending", &["result.storageProof[].key"], PROOF_KEY),
     except("eth_sendRawTransaction", "", &["error.code"], BAD_TRANSACTION),
+];
+
+/// geth 1.8.27's, on a clique network.
+pub(crate) const GETH_1_8: &[Exception] = &[
+    except("eth_nope", "244", &["error.message"], "geth begins the text in lower case since 1.9"),
+    except(
+        "eth_sendRawTransaction",
+        "247",
+        &["error.message"],
+        "since 1.10.2 (EIP-2718) geth takes a first byte below 0x80 for a transaction's type, not for bad RLP",
+    ),
 ];
 
 /// Besu's, on its chain from Prague to Osaka.

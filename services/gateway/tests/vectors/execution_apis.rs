@@ -2,7 +2,7 @@
 
 use crate::compare::differences;
 use crate::exceptions::{Exception, OSAKA, PREMERGE};
-use crate::node::Node;
+use crate::node::{Node, PUBLIC};
 use crate::report::Report;
 use quintet_testkit::chain::Chain;
 use quintet_testkit::vectors::{archive, files};
@@ -24,7 +24,7 @@ async fn run(suite: &'static str, folder: &str, exceptions: &'static [Exception]
     let Some(root) = archive("10").map(|root| root.join(folder)) else { return };
     let genesis = fs::read_to_string(root.join("genesis.json")).unwrap();
     let chain = Chain::import(&genesis, &fs::read(root.join("chain.rlp")).unwrap()).unwrap();
-    let node = Node::start(&chain).await;
+    let node = Node::start(&chain, PUBLIC).await;
     let mut report = Report::new(suite, exceptions);
     let mut files = files(&root, "io");
     assert_eq!(files.len(), expected_files);

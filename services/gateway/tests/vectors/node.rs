@@ -28,6 +28,9 @@ struct Flags {
     gateway: GatewayConfig,
 }
 
+/// The modules of a node for the world.
+pub(crate) const PUBLIC: &str = "eth,net,web3,txpool";
+
 /// A running gateway.
 pub(crate) struct Node {
     client: HttpClient,
@@ -35,8 +38,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts on `chain`, whose head is the safe block. Must be called in a tokio runtime.
-    pub(crate) async fn start(chain: &Chain) -> Self {
+    /// Starts on `chain`, whose head is the safe block, with these modules. Must be called in a tokio runtime.
+    pub(crate) async fn start(chain: &Chain, modules: &str) -> Self {
         let supervisor = Supervisor::new();
         let bus: Arc<dyn EventBus> = Arc::new(LocalBus::new());
         let (spec, store) = (Arc::clone(&chain.spec), Arc::clone(&chain.store));
@@ -64,9 +67,8 @@ impl Node {
             miner: MinerClient::new(Transport::local(Service::Gateway, miner.server())),
             events: bus,
             signers: Signers::default(),
-            author: |header| header.beneficiary,
         };
-        let flags = ["gateway", "--http", "--http.port", "0", "--http.api", "eth,net,web3,txpool"];
+        let flags = ["gateway", "--http", "--http.port", "0", "--http.api", modules];
         let gateway = Gateway::new(&Flags::parse_from(flags).gateway, dependencies).unwrap();
         let listeners = gateway.bind().await.unwrap();
         let address = listeners.http().expect("HTTP is on");

@@ -1,5 +1,6 @@
 //! What every engine must do. A case gets a place: each call of it opens the same store again.
 
+mod batch;
 mod blocks;
 mod concurrent;
 mod model;
@@ -7,6 +8,7 @@ mod reorg;
 mod state;
 mod trie;
 
+pub(crate) use batch::*;
 pub(crate) use blocks::*;
 pub(crate) use concurrent::*;
 pub(crate) use model::*;
@@ -33,6 +35,7 @@ macro_rules! contract {
             readers_notice_a_reorg, unwinding_needs_a_canonical_block,
             trie_nodes_by_key, wiped_prefixes_go_first, the_trie_stays_canonical,
             readers_run_beside_commits,
+            many_reads_at_once, storage_is_known_to_be_empty, syncing_changes_nothing,
             any_history_reads_like_the_model,
         );
     };

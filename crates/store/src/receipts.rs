@@ -25,7 +25,7 @@ struct Borrowed<'a> {
 }
 
 /// Appends receipts.
-pub(super) fn put(receipts: &[Receipt], out: &mut Vec<u8>) {
+pub(crate) fn put(receipts: &[Receipt], out: &mut Vec<u8>) {
     let stored = receipts.iter().filter_map(|receipt| {
         let fields = receipt.as_receipt()?;
         Some(Borrowed {
@@ -39,7 +39,7 @@ pub(super) fn put(receipts: &[Receipt], out: &mut Vec<u8>) {
 }
 
 /// What [`put`] wrote, blooms computed again.
-pub(super) fn decode(mut bytes: &[u8]) -> Result<Receipts, alloy_rlp::Error> {
+pub(crate) fn decode(mut bytes: &[u8]) -> Result<Receipts, alloy_rlp::Error> {
     let stored = Vec::<Stored>::decode(&mut bytes)?;
     if !bytes.is_empty() {
         return Err(alloy_rlp::Error::UnexpectedLength);

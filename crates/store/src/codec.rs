@@ -5,19 +5,19 @@ use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256};
 use quintet_types::Account;
 
 /// A value as its big-endian bytes without leading zeros; nothing for zero.
-pub(super) fn put_uint(value: &U256, out: &mut Vec<u8>) {
+pub(crate) fn put_uint(value: &U256, out: &mut Vec<u8>) {
     out.extend_from_slice(trimmed(&value.to_be_bytes::<32>()));
 }
 
 /// What [`put_uint`] wrote.
-pub(super) fn uint(bytes: &[u8]) -> Option<U256> {
+pub(crate) fn uint(bytes: &[u8]) -> Option<U256> {
     U256::try_from_be_slice(bytes)
 }
 
 /// Appends an account: the lengths of incarnation and nonce (a nibble each), the length of the balance with
 /// the top bit set if it has code, then the three numbers trimmed, then the code hash. Nothing for an
 /// account that does not exist.
-pub(super) fn put_account(account: Option<&Account>, out: &mut Vec<u8>) {
+pub(crate) fn put_account(account: Option<&Account>, out: &mut Vec<u8>) {
     let Some(account) = account else { return };
     let incarnation = account.incarnation.to_be_bytes();
     let nonce = account.nonce.to_be_bytes();
@@ -35,7 +35,7 @@ pub(super) fn put_account(account: Option<&Account>, out: &mut Vec<u8>) {
 }
 
 /// What [`put_account`] wrote for an account that exists.
-pub(super) fn account(bytes: &[u8]) -> Option<Account> {
+pub(crate) fn account(bytes: &[u8]) -> Option<Account> {
     let mut input = Input(bytes);
     let [lengths, tail] = input.take(2)?.try_into().ok()?;
     let incarnation = input.trimmed_u64(usize::from(lengths >> 4))?;
@@ -46,7 +46,7 @@ pub(super) fn account(bytes: &[u8]) -> Option<Account> {
 }
 
 /// Appends a block's change list: code hashes, then accounts, each with its slots.
-pub(super) fn put_changes(changes: &StateChanges, out: &mut Vec<u8>) {
+pub(crate) fn put_changes(changes: &StateChanges, out: &mut Vec<u8>) {
     put_varint(changes.code.len() as u64, out);
     for hash in &changes.code {
         out.extend_from_slice(hash.as_slice());
@@ -65,7 +65,7 @@ pub(super) fn put_changes(changes: &StateChanges, out: &mut Vec<u8>) {
 }
 
 /// What [`put_changes`] wrote.
-pub(super) fn changes(bytes: &[u8]) -> Option<StateChanges> {
+pub(crate) fn changes(bytes: &[u8]) -> Option<StateChanges> {
     let mut input = Input(bytes);
     let mut changes = StateChanges::default();
     for _ in 0..input.varint()? {
@@ -85,7 +85,7 @@ pub(super) fn changes(bytes: &[u8]) -> Option<StateChanges> {
 }
 
 /// Appends a header's record: the total difficulty behind its length, then the header's RLP.
-pub(super) fn put_difficulty(total: &U256, out: &mut Vec<u8>) {
+pub(crate) fn put_difficulty(total: &U256, out: &mut Vec<u8>) {
     let bytes = total.to_be_bytes::<32>();
     let bytes = trimmed(&bytes);
     out.push(small(bytes.len()));
@@ -93,7 +93,7 @@ pub(super) fn put_difficulty(total: &U256, out: &mut Vec<u8>) {
 }
 
 /// Splits a header's record into total difficulty and RLP.
-pub(super) fn difficulty(bytes: &[u8]) -> Option<(U256, &[u8])> {
+pub(crate) fn difficulty(bytes: &[u8]) -> Option<(U256, &[u8])> {
     let mut input = Input(bytes);
     let length = input.take(1)?.first().copied()?;
     let total = uint(input.take(usize::from(length))?)?;

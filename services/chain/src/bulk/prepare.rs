@@ -1,0 +1,148 @@
+//! The first two stages: blocks from the caller's iterator, and everything about them that needs no state.
+
+use super::queue::{Ends, Queue};
+use super::state::ReadAhead;
+use super::{Pipeline, Stage, Stop, weight};
+use crate::error::ChainError;
+use crate::verify::judged;
+use alloy_primitives::{Address, B256};
+use quintet_chainspec::Fork;
+use quintet_consensus::{check_body, fork_of};
+use quintet_types::{Block, RecoveredBlock, recover_sender};
+use rayon::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Bytes of blocks that are prepared together: some milliseconds of work, shared by all threads.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Senders that one thread recovers at a stretch.
+const STRETCH: usize = 32;
+
+/// A block that is not canonical yet.
+pub(super) struct Decoded {
+    block: Block,
+    hash: B256,
+    weight: usize,
+}
+
+/// A block with everything known of it that needs no state.
+pub(super) struct Prepared {
+    pub(super) block: Arc<RecoveredBlock>,
+    /// Why it is not valid, if it is on the chain at all.
+    pub(super) flaw: Option<Stop>,
+    /// Values that it will need.
+    pub(super) ahead: ReadAhead,
+    /// The count of reorgs when they were read.
+    pub(super) reorgs: u64,
+    pub(super) weight: usize,
+}
+
+impl Pipeline<'_> {
+    /// Takes blocks from the iterator until it ends. Returns its error, if that ended it.
+    pub(super) fn decode<E>(&self, mut blocks: impl Iterator<Item = Result<Block, E>>) -> Option<E> {
+        let _ends = Ends { input: None::<&Queue<()>>, output: Some(&self.decoded) };
+        loop {
+            let block = match self.clock.time(Stage::Decode, || blocks.next()) {
+                None => return None,
+                Some(Err(error)) => return Some(error),
+                Some(Ok(block)) => block,
+            };
+            let pushed = match self.skip(block) {
+                Ok(None) => continue,
+                Ok(Some(decoded)) => {
+                    let weight = decoded.weight;
+                    self.decoded.push(Ok(decoded), weight)
+                }
+                Err(error) => self.decoded.push(Err(Stop::passing(error)), 0),
+            };
+            if pushed.is_err() {
+                return None;
+            }
+        }
+    }
+
+    /// Leaves out a block that is canonical already.
+    fn skip(&self, block: Block) -> Result<Option<Decoded>, ChainError> {
+        let hash = block.header.hash_slow();
+        let number = block.header.number;
+        if number <= self.chain.head().block.number {
+            let canonical = self.chain.store.canonical_hash(number)?;
+            if canonical == Some(hash) {
+                self.counts.skipped.fetch_add(1, Ordering::Relaxed);
+                return Ok(None);
+            }
+            if number == 0 {
+                let have = canonical.unwrap_or_default();
+                let reason =
+                    format!("genesis block mismatch: have {have}, the data directory's chain is another");
+                return Err(ChainError::InvalidBlock { number, hash, reason });
+            }
+        }
+        let weight = weight::of_block(&block);
+        Ok(Some(Decoded { block, hash, weight }))
+    }
+
+    /// Prepares blocks in parallel, ahead of their execution, and passes them on in order.
+    pub(super) fn prepare(&self) {
+        let _ends = Ends { input: Some(&self.decoded), output: Some(&self.prepared) };
+        loop {
+            let decoded = self.decoded.pop_up_to(CHUNK_BYTES);
+            if decoded.is_empty() {
+                return;
+            }
+            let prepare = |step: Result<Decoded, Stop>| step.map(|decoded| self.prepare_block(decoded));
+            let prepared: Vec<_> = self.workers.install(|| decoded.into_par_iter().map(prepare).collect());
+            for step in prepared {
+                let weight = step.as_ref().map_or(0, |prepared| prepared.weight);
+                if self.prepared.push(step, weight).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn prepare_block(&self, decoded: Decoded) -> Prepared {
+        let Decoded { block, hash, weight } = decoded;
+        let recovered = self.recover(&block, hash);
+        let (senders, flaw) = match recovered {
+            Ok(senders) => (senders, None),
+            Err(error) => (Vec::new(), Some(Stop::passing(error))),
+        };
+        let block = RecoveredBlock { hash, block, senders };
+        let flaw = self.flaw(&block).or(flaw);
+        let reorgs = self.reorgs.load(Ordering::Acquire);
+        let ahead = ReadAhead { at: self.committed.load(Ordering::Acquire), ..ReadAhead::default() };
+        Prepared { block: Arc::new(block), flaw, ahead, reorgs, weight }
+    }
+
+    fn recover(&self, block: &Block, hash: B256) -> Result<Vec<Address>, ChainError> {
+        let low_s = fork_of(&self.chain.spec, &block.header) >= Fork::Homestead;
+        let stretches = block.body.transactions.par_chunks(STRETCH);
+        let senders = stretches.map(|stretch| {
+            self.clock.time(Stage::Recover, || {
+                let sender = |transaction| recover_sender(transaction, low_s).ok();
+                stretch.iter().map(sender).collect::<Vec<_>>()
+            })
+        });
+        let senders: Vec<Option<Address>> = senders.flatten_iter().collect();
+        let number = block.header.number;
+        let sender = |(index, sender): (usize, Option<Address>)| {
+            sender.ok_or_else(|| {
+                let reason = quintet_types::RecoveryFailed { index }.to_string();
+                ChainError::InvalidBlock { number, hash, reason }
+            })
+        };
+        senders.into_iter().enumerate().map(sender).collect()
+    }
+
+    /// What of the block's seal and body breaks a rule.
+    fn flaw(&self, block: &RecoveredBlock) -> Option<Stop> {
+        let header = block.header();
+        let rules = self.chain.engine.claimed(header);
+        if let Err(error) = self.clock.time(Stage::Seal, || rules.check_seal(header)) {
+            return Some(Stop::lasting(judged(block, error)));
+        }
+        let checked = self.clock.time(Stage::Body, || check_body(&self.chain.spec, &block.block));
+        checked.err().map(|error| Stop::passing(crate::verify::invalid(block, &error)))
+    }
+}

@@ -1,0 +1,104 @@
+//! What execution must give: the gas, bloom, receipts, requests and state root that the header promises.
+
+use crate::chain::{Chain, Executed};
+use crate::error::ChainError;
+use crate::trie::HeadTrie;
+use alloy_consensus::proofs::calculate_receipt_root;
+use alloy_primitives::{Address, B256, U256};
+use quintet_consensus::ConsensusError;
+use quintet_evm::{BlockOutput, PostStateRoot, logs_bloom};
+use quintet_types::{ExecutedBlock, RecoveredBlock, StateDiff, StateError, StateReader};
+use std::fmt::Display;
+use std::sync::Arc;
+use tracing::info_span;
+
+/// Executes a block on `state`, with its root computed over `trie`, and checks it against its header. `author`
+/// gets the fees.
+pub(crate) fn execute(
+    chain: &Chain,
+    block: Arc<RecoveredBlock>,
+    (total_difficulty, author): (U256, Address),
+    state: &dyn StateReader,
+    trie: &HeadTrie,
+) -> Result<Executed, ChainError> {
+    let mut roots = TrieRoots(trie);
+    let output = info_span!("execute")
+        .in_scope(|| quintet_evm::execute_block(&chain.spec, &block, author, state, &mut roots));
+    let output = output.map_err(|error| {
+        if error.is_invalid_block() { invalid(&block, &error) } else { ChainError::Execution(error) }
+    })?;
+    check_output(&block, &output)?;
+    let (root, update) = info_span!("state root").in_scope(|| trie.update(&output.diff))?;
+    check_root(&block, root)?;
+    let BlockOutput { receipts, diff, .. } = output;
+    let executed =
+        ExecutedBlock { block, receipts: Arc::new(receipts), diff: Arc::new(diff), total_difficulty };
+    Ok(Executed { block: executed, trie: update })
+}
+
+/// Compares what execution gave with what the header promises, the state root excepted.
+pub(crate) fn check_output(block: &RecoveredBlock, output: &BlockOutput) -> Result<(), ChainError> {
+    let header = block.header();
+    let fail = |reason: String| Err(invalid(block, &reason));
+    if output.gas_used != header.gas_used {
+        return fail(format!("invalid gas used (remote: {} local: {})", header.gas_used, output.gas_used));
+    }
+    let bloom = logs_bloom(&output.receipts);
+    if bloom != header.logs_bloom {
+        return fail(format!("invalid bloom (remote: {} local: {bloom})", header.logs_bloom));
+    }
+    let root = calculate_receipt_root(&output.receipts);
+    if root != header.receipts_root {
+        return fail(format!("invalid receipt root hash (remote: {} local: {root})", header.receipts_root));
+    }
+    if let Some(want) = header.requests_hash {
+        let have = output.requests.requests_hash();
+        if have != want {
+            return fail(format!("invalid requests hash (remote: {want} local: {have})"));
+        }
+    }
+    Ok(())
+}
+
+/// Compares the state root with the header's.
+pub(crate) fn check_root(block: &RecoveredBlock, root: B256) -> Result<(), ChainError> {
+    let want = block.header().state_root;
+    if root == want {
+        return Ok(());
+    }
+    Err(invalid(block, &format_args!("invalid merkle root (remote: {want} local: {root})")))
+}
+
+/// The block breaks a rule.
+pub(crate) fn invalid(block: &RecoveredBlock, reason: &dyn Display) -> ChainError {
+    ChainError::InvalidBlock { number: block.header().number, hash: block.hash, reason: reason.to_string() }
+}
+
+/// What a consensus engine said of the block.
+pub(crate) fn judged(block: &RecoveredBlock, error: ConsensusError) -> ChainError {
+    match error {
+        ConsensusError::Invalid(error) => invalid(block, &error),
+        ConsensusError::UnknownAncestor(_) => {
+            ChainError::UnknownAncestor { number: block.header().number, hash: block.hash }
+        }
+        ConsensusError::State(error) => ChainError::State(error),
+        ConsensusError::Engine(error) => ChainError::Engine(error),
+    }
+}
+
+/// What a consensus engine said where no block is at fault.
+pub(crate) fn engine_failed(error: ConsensusError) -> ChainError {
+    match error {
+        ConsensusError::State(error) => ChainError::State(error),
+        other => ChainError::Engine(other.to_string()),
+    }
+}
+
+/// Roots in the middle of a block, for receipts before Byzantium.
+pub(crate) struct TrieRoots<'a>(pub(crate) &'a HeadTrie);
+
+impl PostStateRoot for TrieRoots<'_> {
+    fn root(&mut self, diff: &StateDiff) -> Result<B256, StateError> {
+        self.0.update(diff).map(|(root, _)| root).map_err(StateError::new)
+    }
+}
