@@ -38,6 +38,9 @@ need node nodejs
 need npm npm
 need cargo rustup
 need python3 python3
+need ps procps
+# The tests start servers of their own; Debian keeps the programs out of the path.
+command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || apt_install postgresql
 python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
 # Only the benches need it.
 need wrk wrk || say "going on without wrk: 'make bench' will not run"

@@ -17,7 +17,9 @@ use quintet_txpool::{
     AccountView, BestTransactions, Content, Event, HeadInfo, HeadUpdate, Origin, Pool, PoolError, Rules,
     Status, Submission, TxStatus, decode_transaction, journal, kzg_settings,
 };
-use quintet_types::{ExecutedBlock, PoolEvent, PoolTransaction, RecoveredBlock, TraceContext, Transaction};
+use quintet_types::{
+    Account, ExecutedBlock, PoolEvent, PoolTransaction, RecoveredBlock, TraceContext, Transaction,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -218,18 +220,23 @@ impl TransactionPool {
             reinject.retain(|(transaction, _)| !included.contains(transaction.tx_hash()));
             senders.extend(reinject.iter().map(|(_, sender)| *sender));
         }
-        let senders: Vec<Address> = senders.into_iter().collect();
-        let accounts = self.store.accounts_at(&senders, head.block.number).unwrap_or_else(|error| {
+        let changed = self.views(senders.into_iter().collect(), head.block.number);
+        self.set_head(state, spec, head, changed, mined, reinject);
+    }
+
+    /// Accounts after block `number`.
+    fn views(&self, addresses: Vec<Address>, number: u64) -> Vec<(Address, AccountView)> {
+        if addresses.is_empty() {
+            return Vec::new();
+        }
+        let accounts = self.store.accounts_at(&addresses, number).unwrap_or_else(|error| {
             // The pool would offer what cannot run; building a block finds out.
             tracing::warn!(%error, "the pool's accounts were not read at the new head");
             Vec::new()
         });
-        let changed = senders
-            .into_iter()
-            .zip(accounts)
-            .map(|(address, account)| (address, AccountView::from(account.as_ref())))
-            .collect();
-        self.set_head(state, spec, head, changed, mined, reinject);
+        let view =
+            |(address, account): (Address, Option<Account>)| (address, AccountView::from(account.as_ref()));
+        addresses.into_iter().zip(accounts).map(view).collect()
     }
 
     fn set_head(

@@ -9,7 +9,7 @@ use quintet_types::{decode_transaction, recover_sender};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-struct Key {
+struct KeyCase {
     seed: String,
     key: B256,
     addr: Address,
@@ -17,7 +17,7 @@ struct Key {
 
 /// Keys and addresses. What the signatures beside them are of is not said, and is not the hash of nothing.
 pub(super) fn run_keys(sink: &mut Sink<'_>) -> Result<(), String> {
-    let cases: Vec<Key> = json::read(&sink.bytes()?)?;
+    let cases: Vec<KeyCase> = json::read(&sink.bytes()?)?;
     for case in &cases {
         sink.check("", &case.seed, || {
             same("key", &keccak256(&case.seed), &case.key)?;
@@ -28,7 +28,7 @@ pub(super) fn run_keys(sink: &mut Sink<'_>) -> Result<(), String> {
 }
 
 #[derive(Deserialize)]
-struct Signed {
+struct TransactionCase {
     key: B256,
     nonce: u64,
     gasprice: u128,
@@ -40,7 +40,7 @@ struct Signed {
 }
 
 pub(super) fn run_transactions(sink: &mut Sink<'_>) -> Result<(), String> {
-    let cases: Vec<Signed> = json::read(&sink.bytes()?)?;
+    let cases: Vec<TransactionCase> = json::read(&sink.bytes()?)?;
     for (index, case) in cases.iter().enumerate() {
         sink.check("Frontier", &index.to_string(), || {
             let transaction = decode_transaction(&case.signed).map_err(|error| error.to_string())?;

@@ -37,9 +37,12 @@ pub(super) fn run_blocks(sink: &mut Sink<'_>) -> Result<(), String> {
 
 #[derive(Deserialize)]
 struct MainnetHash {
-    genesis_rlp_hex: String,
-    genesis_state_root: B256,
-    genesis_hash: B256,
+    #[serde(rename = "genesis_rlp_hex")]
+    block: String,
+    #[serde(rename = "genesis_state_root")]
+    state_root: B256,
+    #[serde(rename = "genesis_hash")]
+    hash: B256,
 }
 
 /// `BasicTests/genesishashestest`: mainnet.
@@ -49,9 +52,9 @@ pub(super) fn run_mainnet_hash(sink: &mut Sink<'_>) -> Result<(), String> {
         let spec = preset("mainnet")?;
         let mut block = Vec::new();
         spec.genesis_block().encode(&mut block);
-        same("block", &hex::encode(block), &want.genesis_rlp_hex)?;
-        same("state root", &spec.genesis_header().state_root, &want.genesis_state_root)?;
-        same("hash", &spec.genesis_hash(), &want.genesis_hash)
+        same("block", &hex::encode(block), &want.block)?;
+        same("state root", &spec.genesis_header().state_root, &want.state_root)?;
+        same("hash", &spec.genesis_hash(), &want.hash)
     });
     Ok(())
 }

@@ -89,7 +89,7 @@ fn read_receipts(mut bytes: &[u8]) -> alloy_rlp::Result<Receipts> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Fee {
+struct Change {
     parent_base_fee: u64,
     parent_gas_used: u64,
     parent_target_gas_used: u64,
@@ -102,7 +102,7 @@ const DRAFT: &str =
 
 /// `basefee-test.json`: EIP-1559's change of the base fee.
 pub(super) fn run_fees(sink: &mut Sink<'_>) -> Result<(), String> {
-    let cases: Vec<Fee> = json::read(&sink.bytes()?)?;
+    let cases: Vec<Change> = json::read(&sink.bytes()?)?;
     let spec = json::network("London")?;
     for (index, case) in cases.iter().enumerate() {
         let (used, target) = (case.parent_gas_used, case.parent_target_gas_used);

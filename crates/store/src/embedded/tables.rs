@@ -3,7 +3,7 @@
 use crate::StoreError;
 use signet_libmdbx::tx::aliases::RwTxUnsync;
 use signet_libmdbx::{Database, DatabaseFlags, MdbxError, MdbxResult, ReadError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One table: its name and its handle, good for the environment's life.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +96,9 @@ pub(super) struct Place {
     pub(super) limit: u64,
 }
 
+/// What a disk that is not full has room for: the step in which the data file grows.
+const PROBE_BYTES: usize = 16 << 20;
+
 impl Place {
     /// The store's error for the engine's, which came of trying to `action`.
     pub(super) fn error(&self, action: &'static str, error: MdbxError) -> StoreError {
@@ -106,6 +109,8 @@ impl Place {
         match error {
             MdbxError::MapFull => StoreError::LimitReached { path, limit: self.limit },
             MdbxError::Other(ENOSPC | EDQUOT) => StoreError::DiskFull { path },
+            // The engine takes a write that was cut short by a full disk for one that failed.
+            MdbxError::Other(EIO) if is_disk_full(&path) => StoreError::DiskFull { path },
             MdbxError::ReadersFull => StoreError::TooManyReaders,
             MdbxError::Corrupted
             | MdbxError::PageNotFound
@@ -156,4 +161,12 @@ mod tests {
             assert!(text.contains(words), "{text}");
         }
     }
+}
+
+/// Whether another file beside this one cannot be written for want of space.
+fn is_disk_full(path: &Path) -> bool {
+    use std::io::{ErrorKind, Write as _};
+    let Some(folder) = path.parent() else { return false };
+    let written = tempfile::tempfile_in(folder).and_then(|mut file| file.write_all(&vec![1; PROBE_BYTES]));
+    written.is_err_and(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
 }

@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of blocks that are looked at together.
 const CHUNK_BYTES: usize = 512 << 10;
+/// Gas of a call that is tried out: one that takes more computes, which is not worth doing twice.
+const MOST_GAS: u64 = 500_000;
 /// How often a call is tried again with what the last attempt lacked.
 const ROUNDS: usize = 3;
 
@@ -162,7 +164,7 @@ impl<'a> Scout<'a> {
         let request = CallRequest {
             from: Some(sender),
             to: transaction.to(),
-            gas: Some(transaction.gas_limit()),
+            gas: Some(transaction.gas_limit().min(MOST_GAS)),
             value: Some(transaction.value()),
             data: transaction.input().clone(),
             access_list: transaction.access_list().cloned(),

@@ -6,6 +6,7 @@ use quintet_chain::{BulkOptions, ChainError, ImportError, Progress};
 use quintet_events::{Event, EventBus, Topics};
 use quintet_store::Store;
 use quintet_testkit::generate::{Generator, Network, Options};
+use quintet_testkit::postgres::Postgres;
 use quintet_types::{Block, ChainEvent, ExecutedBlock};
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -195,4 +196,21 @@ async fn what_is_imported_is_published() {
         assert_eq!(delta.executed.block, executed.block);
         assert_eq!(delta.executed.diff, executed.diff);
     }
+}
+
+/// Behind a network, state and trie nodes are read ahead: the chain comes out the same, branches included.
+#[test]
+fn a_chain_on_postgresql_is_the_same() {
+    use quintet_testkit::generate::{ForkTree, TreeOptions};
+    let database = Postgres::shared().create_database();
+    let store = quintet_store::open_at(&database, &quintet_store::Options::default()).unwrap();
+    let tree = ForkTree::random(5, &TreeOptions::small(Network::Ethash));
+    let all: Vec<Block> = tree.blocks.iter().map(|block| block.block.block.clone()).collect();
+    let (remote, local) = (Bare::on(store, &tree.spec, false), Bare::temporary(&tree.spec));
+    for node in [&remote, &local] {
+        node.import_all(&all, &small_batches()).unwrap();
+        assert_eq!(node.chain.head().block.hash, tree.head().block.hash);
+        node.assert_whole();
+    }
+    assert_same(&local, &remote);
 }

@@ -2,7 +2,7 @@
 
 use crate::fixture::{Bare, small_batches};
 use alloy_rlp::Decodable;
-use quintet_chain::ChainError;
+use quintet_chain::{BulkOptions, ChainError};
 use quintet_chainspec::ChainSpec;
 use quintet_testkit::generate::{Generator, Network, Options};
 use quintet_testkit::vectors;
@@ -78,6 +78,19 @@ fn proof_of_work_on_frontier() {
     let folder = folder.join("chain-data");
     let genesis = folder.join("testGenesis.json");
     assert_imports(&network(&genesis), &blocks(&folder.join("testBlockchain.blocks"), usize::MAX));
+}
+
+/// A chain through all forks of proof of work, made by another client; most of its blocks are full.
+#[test]
+fn proof_of_work_through_the_forks() {
+    let Some(folder) = vectors::archive("14") else { return };
+    let folder = folder.join("core-geth-foundation-condense-state");
+    let spec = network(&folder.join("foundation.conf.json"));
+    let blocks = blocks(&folder.join("export.rlp"), 500);
+    let node = node(&spec, false);
+    let summary = node.import_all(&blocks, &BulkOptions::default()).unwrap();
+    assert_eq!(summary.head.hash, blocks.last().unwrap().header.hash_slow());
+    node.assert_whole();
 }
 
 #[test]
