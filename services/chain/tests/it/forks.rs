@@ -3,7 +3,6 @@
 use crate::fixture::{Bare, root_from_scratch, small_batches};
 use proptest::prelude::*;
 use quintet_chain::Imported;
-use quintet_store::Store;
 use quintet_testkit::generate::{ForkTree, Network, TreeOptions};
 use quintet_types::{Block, StateReader};
 
@@ -76,8 +75,14 @@ fn assert_history(node: &Bare, tree: &ForkTree) {
     }
 }
 
+/// A few cases; as many as `PROPTEST_CASES` says, where it is set.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig { cases: cases.unwrap_or(12), max_shrink_iters: 20, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 20, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn any_order_gives_one_history(

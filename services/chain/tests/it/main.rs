@@ -6,5 +6,6 @@ mod bulk;
 mod engines;
 mod failing;
 mod fixture;
+mod forks;
 mod pool;
 mod reorgs;
