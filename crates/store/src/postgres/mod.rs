@@ -47,6 +47,8 @@ mod embedded {
 
 /// Threads that drive the connections: they do nothing but move bytes.
 const THREADS: usize = 2;
+/// Keys from which on a read of many is worth two connections.
+const MANY_KEYS: usize = 256;
 
 /// How to open a store in PostgreSQL.
 #[derive(Clone, Debug)]
@@ -201,6 +203,23 @@ impl Drop for Engine {
 /// The handle that is given out; the state readers share the engine with it.
 struct Postgres(Arc<Engine>);
 
+/// Reads many keys on two connections at once: the server runs a statement on one core.
+fn by_halves<K: Sync, V: Send>(
+    keys: &[K],
+    read: impl Fn(&[K]) -> Result<Vec<V>, StoreError> + Sync,
+) -> Result<Vec<V>, StoreError> {
+    if keys.len() < MANY_KEYS {
+        return read(keys);
+    }
+    let (first, second) = keys.split_at(keys.len() / 2);
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| read(second));
+        let mut values = read(first)?;
+        values.extend(second.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        Ok(values)
+    })
+}
+
 impl Store for Postgres {
     fn head(&self) -> Result<Option<BlockRef>, StoreError> {
         self.0.head()
@@ -257,11 +276,11 @@ impl Store for Postgres {
     }
 
     fn accounts_at(&self, addresses: &[Address], block: u64) -> Result<Vec<Option<Account>>, StoreError> {
-        self.0.accounts(addresses, block)
+        by_halves(addresses, |addresses| self.0.accounts(addresses, block))
     }
 
     fn slots_at(&self, slots: &[(Address, u64, U256)], block: u64) -> Result<Vec<U256>, StoreError> {
-        self.0.slots(slots, block)
+        by_halves(slots, |slots| self.0.slots(slots, block))
     }
 
     fn has_storage(&self, address: &Address, incarnation: u64, block: u64) -> Result<bool, StoreError> {
@@ -290,7 +309,7 @@ impl Store for Postgres {
     }
 
     fn trie_nodes(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
-        self.0.trie_nodes(keys)
+        by_halves(keys, |keys| self.0.trie_nodes(keys))
     }
 
     fn trie_block(&self) -> Result<Option<BlockRef>, StoreError> {
