@@ -7,7 +7,7 @@ export QUINTET_VECTORS ?= $(abspath ../shared/vectors)
 
 CLIENTS := $(abspath tests/clients)
 
-.PHONY: test setup rust clients lint bench fmt
+.PHONY: test setup rust clients lint conformance bench bench-import fmt
 
 ## Runs every test, after installing what is missing.
 test: setup rust clients
@@ -25,6 +25,10 @@ clients: setup
 	cargo build --workspace --bins --locked
 	@$(CLIENTS)/run.sh $(CARGO_TARGET_DIR)/debug/quintet
 
+## Runs every conformance vector and prints a table; `make test` runs a sample.
+conformance:
+	cargo run --release --locked -p quintet-conformance
+
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
@@ -36,3 +40,11 @@ fmt:
 bench: setup
 	cargo build --release --locked -p quintet
 	@./benches/run.sh $(CARGO_TARGET_DIR)/release/quintet
+
+## Measures imports, ethash and the trie in one run and prints tables.
+bench-import: setup
+	cargo build --release --locked -p quintet
+	cargo build --release --locked -p quintet-testkit --example generate
+	cargo build --release --locked -p quintet-ethash --example bench
+	cargo build --release --locked -p quintet-trie --example scale
+	@./benches/import.sh $(CARGO_TARGET_DIR)/release/quintet

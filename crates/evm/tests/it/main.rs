@@ -1,9 +1,6 @@
-//! Tests of the EVM against other people's vectors, and of its parts together.
+//! Tests of the EVM against what EIPs and geth say; the vectors are run by the conformance crate.
 
-mod archive;
-mod blockchain_tests;
 mod blocks;
 mod calls;
 mod eip1283;
 mod specs;
-mod state_tests;
