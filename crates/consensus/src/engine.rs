@@ -140,6 +140,8 @@ impl Engine {
     pub fn check_seals(&self, headers: &[&Header]) -> Vec<Result<(), ConsensusError>> {
         let groups = headers.chunk_by(|one, other| one.difficulty.is_zero() == other.difficulty.is_zero());
         let rules = |group: &[&Header]| group.first().map(|header| self.claimed(header));
-        groups.flat_map(|group| rules(group).map_or_else(Vec::new, |rules| rules.check_seals(group))).collect()
+        groups
+            .flat_map(|group| rules(group).map_or_else(Vec::new, |rules| rules.check_seals(group)))
+            .collect()
     }
 }

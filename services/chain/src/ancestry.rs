@@ -3,7 +3,7 @@
 use alloy_primitives::map::B256Map;
 use alloy_primitives::{B256, Bytes};
 use parking_lot::RwLock;
-use quintet_clique::SnapshotStore;
+use quintet_clique::{SnapshotStore, snapshot_key};
 use quintet_store::{Commit, Store};
 use quintet_types::{Ancestry, Header, RecoveredBlock, StateError};
 use std::collections::VecDeque;
@@ -71,10 +71,6 @@ impl Ancestry for Ancestors {
 /// Clique's snapshots among the store's small values. They are derived: one that cannot be read or written is
 /// built again.
 pub(crate) struct StoredSnapshots(pub(crate) Arc<dyn Store>);
-
-fn snapshot_key(hash: &B256) -> String {
-    format!("clique-snapshot-{hash}")
-}
 
 impl SnapshotStore for StoredSnapshots {
     fn load(&self, hash: &B256) -> Option<Bytes> {

@@ -5,6 +5,7 @@ use crate::bad::BadBlocks;
 use crate::config::{Config, EngineConfig};
 use crate::error::ChainError;
 use crate::pool::TransactionPool;
+use crate::side::Sides;
 use crate::trie::{Flushing, HeadTrie};
 use alloy_primitives::{Address, B256, U256};
 use arc_swap::ArcSwap;
@@ -75,6 +76,7 @@ pub struct Chain {
     pub(crate) engine: Engine,
     pub(crate) ancestors: Ancestors,
     pub(crate) bad: BadBlocks,
+    pub(crate) sides: Sides,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) bus: Arc<dyn EventBus>,
     pub(crate) pool: Arc<TransactionPool>,
@@ -127,6 +129,7 @@ impl Chain {
             engine: Engine::new(Arc::clone(&spec), options),
             ancestors: Ancestors::new(Arc::clone(&store)),
             bad: BadBlocks::default(),
+            sides: Sides::new(),
             spec,
             store,
             bus,

@@ -77,7 +77,9 @@ impl Chain {
         } else if preferred {
             self.reorganise(block)?;
         } else {
-            let side_blocks = vec![(Arc::new(block), total_difficulty)];
+            let block = Arc::new(block);
+            self.bad.learn(self.execute_aside(&block))?;
+            let side_blocks = vec![(block, total_difficulty)];
             self.store.commit(Commit { side_blocks, ..Commit::default() })?;
             return Ok(Imported::Side);
         }
@@ -132,7 +134,7 @@ impl Chain {
             executed
         } else {
             let state = self.store.state_at(self.head().block.number)?;
-            verify::execute(self, Arc::new(block), (total_difficulty, author), &state, &trie)?
+            verify::execute(self, Arc::new(block), (total_difficulty, author), &state, &*trie)?
         };
         for trace in self.pool.traces(&executed.block, MAX_LINKS) {
             propagation::add_link(&Span::current(), &trace);

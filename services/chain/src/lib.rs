@@ -19,6 +19,7 @@ mod pool;
 mod process;
 mod reorg;
 mod server;
+mod side;
 mod trie;
 mod verify;
 

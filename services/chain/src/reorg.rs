@@ -6,7 +6,7 @@ use crate::bulk::weight;
 use crate::chain::{Chain, Executed, Head};
 use crate::error::ChainError;
 use crate::trie::HeadTrie;
-use crate::verify::{self, judged};
+use crate::verify::{self, StateTrie, check_root, judged};
 use alloy_primitives::{Address, B256};
 use quintet_consensus::prefers;
 use quintet_types::{BlockRef, ChainEvent, ExecutedBlock, RecoveredBlock, Transaction};
@@ -30,10 +30,11 @@ struct Dropped {
 }
 
 /// A branch on its way to be canonical.
-struct Branch {
-    ancestor: BlockRef,
+pub(crate) struct Branch {
+    /// The canonical block that it forks from.
+    pub(crate) ancestor: BlockRef,
     /// The blocks above the ancestor, oldest first.
-    blocks: Vec<B256>,
+    pub(crate) blocks: Vec<B256>,
     /// The last of them, if the store does not hold it.
     tip: Option<Arc<RecoveredBlock>>,
 }
@@ -74,16 +75,24 @@ impl Chain {
 
     /// The blocks from the fork (exclusive) to a block of the store.
     fn stored_branch(&self, newest: BlockRef) -> Result<Branch, ChainError> {
+        let BlockRef { number, hash } = newest;
+        self.branch_above(newest, 0)?.ok_or(ChainError::UnknownAncestor { number, hash })
+    }
+
+    /// The same, if the fork is not below block `floor`.
+    pub(crate) fn branch_above(&self, newest: BlockRef, floor: u64) -> Result<Option<Branch>, ChainError> {
         let (mut at, mut blocks) = (newest, Vec::new());
-        while self.store.canonical_hash(at.number)? != Some(at.hash) {
+        while at.number < floor || self.store.canonical_hash(at.number)? != Some(at.hash) {
+            if at.number <= floor {
+                return Ok(None);
+            }
             let unknown = || ChainError::UnknownAncestor { number: at.number, hash: at.hash };
             let header = self.store.header(&at.hash)?.ok_or_else(unknown)?;
-            let number = at.number.checked_sub(1).ok_or_else(unknown)?;
             blocks.push(at.hash);
-            at = BlockRef { number, hash: header.parent_hash };
+            at = BlockRef { number: at.number - 1, hash: header.parent_hash };
         }
         blocks.reverse();
-        Ok(Branch { ancestor: at, blocks, tip: None })
+        Ok(Some(Branch { ancestor: at, blocks, tip: None }))
     }
 
     /// Executes a branch and makes it canonical: in one transaction, unless it is too long for that. On an
@@ -99,7 +108,7 @@ impl Chain {
         let mut window = Window { ancestor: Some(branch.ancestor), blocks: Vec::new(), weight: 0 };
         let mut parent = self.stored_head(branch.ancestor)?;
         for hash in &branch.blocks {
-            let executed = match self.execute_on(&parent, self.branch_block(branch, hash)?, &state, trie) {
+            let executed = match self.execute_in(branch, hash, &parent, &state, trie) {
                 Ok(Executed { block, trie: update }) => {
                     trie.advance(block.block.block_ref(), update);
                     block
@@ -130,12 +139,30 @@ impl Chain {
         }
     }
 
-    fn execute_on(
+    /// Executes a block of the branch, unless that was done when it was put aside.
+    fn execute_in(
+        &self,
+        branch: &Branch,
+        hash: &B256,
+        parent: &Head,
+        state: &HeadState,
+        trie: &HeadTrie,
+    ) -> Result<Executed, ChainError> {
+        let Some(block) = self.sides.executed(hash) else {
+            return self.execute_on(parent, self.branch_block(branch, hash)?, state, trie);
+        };
+        let (root, update) = trie.update(&block.diff)?;
+        check_root(&block.block, root)?;
+        Ok(Executed { block, trie: update })
+    }
+
+    /// Executes a block on its parent, which is `state`'s and `trie`'s.
+    pub(crate) fn execute_on(
         &self,
         parent: &Head,
         block: Arc<RecoveredBlock>,
         state: &HeadState,
-        trie: &HeadTrie,
+        trie: &dyn StateTrie,
     ) -> Result<Executed, ChainError> {
         let rules = self.engine.after(parent.total_difficulty);
         let author = rules.author(block.header()).map_err(|error| judged(&block, error))?;

@@ -5,6 +5,7 @@
 //! inverse changes. A lost flush costs time, never data.
 
 use crate::error::ChainError;
+use crate::verify::StateTrie;
 use alloy_primitives::{B256, Bytes, U256};
 use quintet_store::{Commit, Store, StoreError, TrieFlush};
 use quintet_trie::{
@@ -150,23 +151,38 @@ impl HeadTrie {
 
     /// Undoes the head block, which must still be canonical in the store: moves the trie to the state before.
     fn revert(&mut self, parent: BlockRef, diff: &StateDiff) -> Result<(), ChainError> {
-        let store = &self.store;
-        let changes = TrieChanges::inverse(
-            diff,
-            |address, before, slot| store.storage_at(address, before.incarnation, slot, parent.number),
-            |address, before| {
-                let mut slots = BTreeMap::new();
-                let mut visit = |slot, value| {
-                    slots.insert(slot, value);
-                    ControlFlow::Continue(())
-                };
-                store.for_each_storage(address, before.incarnation, parent.number, U256::ZERO, &mut visit)?;
-                Ok::<_, StoreError>(slots)
-            },
-        )?;
+        let changes = inverse(self.store.as_ref(), parent.number, diff)?;
         let (_, update) = self.read(|nodes| quintet_trie::update_with(nodes, &changes))?;
         self.advance(parent, update);
         Ok(())
+    }
+
+    /// What leads from the head's state back to that of a canonical block.
+    pub(crate) fn changes_back_to(&self, number: u64) -> Result<TrieChanges, ChainError> {
+        let mut changes = TrieChanges::default();
+        for number in (number..self.head.number).rev() {
+            let diff = self.store.diff(number + 1)?;
+            changes.extend(inverse(self.store.as_ref(), number, &diff)?);
+        }
+        Ok(changes)
+    }
+
+    /// The nodes that differ once `changes` are made to the head's state, and the root that there is then. The
+    /// trie itself stays as it is.
+    pub(crate) fn beside(&self, changes: &TrieChanges) -> Result<(B256, Layer), ChainError> {
+        let (root, update) = self.read(|nodes| quintet_trie::update_with(nodes, changes))?;
+        let mut layer = Layer::new();
+        layer.apply(update);
+        Ok((root, layer))
+    }
+
+    /// As [`Self::update`], on the trie that [`Self::beside`] gave.
+    pub(crate) fn update_beside(
+        &self,
+        layer: &Layer,
+        diff: &StateDiff,
+    ) -> Result<(B256, TrieUpdate), ChainError> {
+        self.read(|nodes| Ok(quintet_trie::update(&Overlay::new(layer, nodes), diff)?))
     }
 
     /// Writes the dirty nodes when they are many, while the trie is at a block that is canonical in the store.
@@ -220,4 +236,28 @@ impl HeadTrie {
             self.base = flushing.block;
         }
     }
+}
+
+impl StateTrie for HeadTrie {
+    fn update(&self, diff: &StateDiff) -> Result<(B256, TrieUpdate), ChainError> {
+        Self::update(self, diff)
+    }
+}
+
+/// What undoes a canonical block's diff; `parent` is the number of the block before.
+fn inverse(store: &dyn Store, parent: u64, diff: &StateDiff) -> Result<TrieChanges, ChainError> {
+    let changes = TrieChanges::inverse(
+        diff,
+        |address, before, slot| store.storage_at(address, before.incarnation, slot, parent),
+        |address, before| {
+            let mut slots = BTreeMap::new();
+            let mut visit = |slot, value| {
+                slots.insert(slot, value);
+                ControlFlow::Continue(())
+            };
+            store.for_each_storage(address, before.incarnation, parent, U256::ZERO, &mut visit)?;
+            Ok::<_, StoreError>(slots)
+        },
+    );
+    Ok(changes?)
 }

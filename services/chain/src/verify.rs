@@ -7,10 +7,17 @@ use alloy_consensus::proofs::calculate_receipt_root;
 use alloy_primitives::{Address, B256, U256};
 use quintet_consensus::ConsensusError;
 use quintet_evm::{BlockOutput, PostStateRoot, logs_bloom};
+use quintet_trie::TrieUpdate;
 use quintet_types::{ExecutedBlock, RecoveredBlock, StateDiff, StateError, StateReader};
 use std::fmt::Display;
 use std::sync::Arc;
 use tracing::info_span;
+
+/// The trie of the state that a block is executed on.
+pub(crate) trait StateTrie {
+    /// The root with `diff` on top, and the nodes that it changes.
+    fn update(&self, diff: &StateDiff) -> Result<(B256, TrieUpdate), ChainError>;
+}
 
 /// Executes a block on `state`, with its root computed over `trie`, and checks it against its header. `author`
 /// gets the fees.
@@ -19,9 +26,9 @@ pub(crate) fn execute(
     block: Arc<RecoveredBlock>,
     (total_difficulty, author): (U256, Address),
     state: &dyn StateReader,
-    trie: &HeadTrie,
+    trie: &dyn StateTrie,
 ) -> Result<Executed, ChainError> {
-    let mut roots = TrieRoots(trie);
+    let mut roots = Roots(trie);
     let output = info_span!("execute")
         .in_scope(|| quintet_evm::execute_block(&chain.spec, &block, author, state, &mut roots));
     let output = output.map_err(|error| {
@@ -95,10 +102,19 @@ pub(crate) fn engine_failed(error: ConsensusError) -> ChainError {
 }
 
 /// Roots in the middle of a block, for receipts before Byzantium.
+struct Roots<'a>(&'a dyn StateTrie);
+
+impl PostStateRoot for Roots<'_> {
+    fn root(&mut self, diff: &StateDiff) -> Result<B256, StateError> {
+        self.0.update(diff).map(|(root, _)| root).map_err(StateError::new)
+    }
+}
+
+/// The same over the trie at the head.
 pub(crate) struct TrieRoots<'a>(pub(crate) &'a HeadTrie);
 
 impl PostStateRoot for TrieRoots<'_> {
     fn root(&mut self, diff: &StateDiff) -> Result<B256, StateError> {
-        self.0.update(diff).map(|(root, _)| root).map_err(StateError::new)
+        Roots(self.0).root(diff)
     }
 }

@@ -9,7 +9,6 @@ use crate::refusal;
 use crate::runner::{Refusals, Sink};
 use alloy_primitives::{B256, Bytes, U64};
 use alloy_rlp::Decodable;
-use quintet_chain::Imported;
 use quintet_chainspec::{BlobParams, ChainSpec, Genesis, GenesisAccount};
 use quintet_types::Block;
 use serde::Deserialize;
@@ -126,7 +125,6 @@ fn run_chain(test: &Test, refusals: &mut Refusals) -> Result<(), String> {
         }
         let expected = block.exception(&test.network);
         match result {
-            Ok(Imported::Side) => refusal::judge(expected, refusal::SIDE, refusals).map_err(place)?,
             Ok(imported) => return Err(place(format!("not refused, but {imported:?}: {expected}"))),
             Err(why) => refusal::judge(expected, &why, refusals).map_err(place)?,
         }

@@ -143,6 +143,14 @@ impl Place {
     }
 }
 
+/// Whether another file beside this one cannot be written for want of space.
+fn is_disk_full(path: &Path) -> bool {
+    use std::io::{ErrorKind, Write as _};
+    let Some(folder) = path.parent() else { return false };
+    let written = tempfile::tempfile_in(folder).and_then(|mut file| file.write_all(&vec![1; PROBE_BYTES]));
+    written.is_err_and(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,12 +169,4 @@ mod tests {
             assert!(text.contains(words), "{text}");
         }
     }
-}
-
-/// Whether another file beside this one cannot be written for want of space.
-fn is_disk_full(path: &Path) -> bool {
-    use std::io::{ErrorKind, Write as _};
-    let Some(folder) = path.parent() else { return false };
-    let written = tempfile::tempfile_in(folder).and_then(|mut file| file.write_all(&vec![1; PROBE_BYTES]));
-    written.is_err_and(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
 }

@@ -100,38 +100,6 @@ fn an_invalid_branch_leaves_the_head_where_it_is() {
     node.assert_whole();
 }
 
-/// A side block is not executed when it comes: that it is bad shows when its child makes its branch the heaviest.
-#[test]
-fn a_bad_block_inside_a_branch_is_remembered() {
-    let (genesis, slow, fast) = branches(8);
-    let node = Bare::temporary(genesis.spec());
-    import(&node, &slow[..4]);
-    let head = node.chain.head().block;
-    let bad = spoiled(&fast[0]);
-    assert_eq!(node.import(&bad).unwrap(), Imported::Side);
-    let mut parent = bad.hash;
-    let mut refused = None;
-    for executed in &fast[1..] {
-        let mut block = RecoveredBlock::clone(&executed.block);
-        block.block.header.parent_hash = parent;
-        block.hash = block.block.header.hash_slow();
-        parent = block.hash;
-        match node.import(&Arc::new(block)) {
-            Ok(imported) => assert_eq!(imported, Imported::Side),
-            Err(error) => {
-                refused = Some(error.to_string());
-                break;
-            }
-        }
-    }
-    let refused = refused.expect("the branch becomes heavier and is executed");
-    assert!(refused.contains("invalid merkle root") && refused.contains(&bad.hash.to_string()), "{refused}");
-    assert_eq!(node.chain.head().block, head);
-    let again = node.import(&bad).unwrap_err().to_string();
-    assert!(again.contains("invalid merkle root"), "{again}");
-    node.assert_whole();
-}
-
 #[test]
 fn a_body_that_is_not_the_headers_is_not_held_against_the_block() {
     let (genesis, slow, _) = branches(3);
