@@ -6,6 +6,7 @@ import pathlib
 import pwd
 import shutil
 import subprocess
+import tempfile
 
 from nodes import HOST, BenchError, free_port
 
@@ -39,8 +40,7 @@ class Postgres:
 
     def __init__(self, folder: pathlib.Path):
         self._programs, (self._as, user) = programs(), unprivileged()
-        self._home, self.port, self._count = folder / "postgres", free_port(), 0
-        self._home.mkdir()
+        self._home, self.port, self._count = pathlib.Path(tempfile.mkdtemp(prefix="postgres-", dir=folder)), free_port(), 0
         # The folders above are made for their owner alone.
         if self._as:
             shutil.chown(self._home, user)
