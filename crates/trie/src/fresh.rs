@@ -1,9 +1,8 @@
 //! Nodes that a pass makes: encoded at once, with a hole where the hash of a new child goes, and hashed
 //! together at the end, level by level from the leaves up.
 
-use crate::keccak::hash_many;
 use crate::node::HASH_LEN;
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{B256, Bytes, keccak256};
 use alloy_trie::Nibbles;
 use alloy_trie::nodes::RlpNode;
 use rayon::prelude::*;
@@ -152,7 +151,7 @@ pub(crate) fn hash_all(tries: &mut [&mut FreshNodes]) {
 /// The hash of each input, in order, by several threads when there are many.
 pub(crate) fn hash_in_parallel(inputs: &[&[u8]]) -> Vec<B256> {
     if inputs.len() < PARALLEL_HASHES {
-        return hash_many(inputs);
+        return inputs.iter().map(keccak256).collect();
     }
-    inputs.par_chunks(PARALLEL_CHUNK).flat_map_iter(hash_many).collect()
+    inputs.par_iter().with_min_len(PARALLEL_CHUNK).map(keccak256).collect()
 }

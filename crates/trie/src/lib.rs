@@ -22,7 +22,6 @@ mod cache;
 mod changes;
 mod error;
 mod fresh;
-mod keccak;
 mod layer;
 mod merge;
 mod node;
