@@ -19,7 +19,6 @@ impl Consensus for Beacon {
     fn check_header(
         &self,
         header: &Header,
-        _hash: B256,
         parent: &Parent<'_>,
         _ancestry: &dyn Ancestry,
     ) -> Result<(), ConsensusError> {

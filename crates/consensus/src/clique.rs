@@ -47,12 +47,11 @@ impl Consensus for Authority {
     fn check_header(
         &self,
         header: &Header,
-        _hash: B256,
         parent: &Parent<'_>,
         ancestry: &dyn Ancestry,
     ) -> Result<(), ConsensusError> {
         header::check_number(header, parent.header)?;
-        header::check_before_merge(&self.spec, header, "clique")?;
+        header::check_before_merge(&self.spec, header, parent.header, "clique")?;
         self.clique.check_header(header, parent.header)?;
         header::check_gas(&self.spec, header, parent.header)?;
         self.clique.check_seal(header, self.snapshot(parent, ancestry)?.as_ref())?;

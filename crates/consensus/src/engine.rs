@@ -32,7 +32,6 @@ pub trait Consensus: Debug + Send + Sync {
     fn check_header(
         &self,
         header: &Header,
-        hash: B256,
         parent: &Parent<'_>,
         ancestry: &dyn Ancestry,
     ) -> Result<(), ConsensusError>;

@@ -9,15 +9,9 @@ pub enum ConsensusError {
     /// The block breaks a rule.
     #[error(transparent)]
     Invalid(#[from] BlockError),
-    /// A block that the rule needs is not held.
-    #[error("unknown ancestor {0}")]
-    UnknownAncestor(B256),
     /// The store failed.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The engine could not do its work: a cache cannot be made, a snapshot cannot be built.
-    #[error("{0}")]
-    Engine(String),
 }
 
 /// A rule that a block breaks, before it is executed.

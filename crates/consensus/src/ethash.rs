@@ -37,7 +37,7 @@ impl Work {
         }
         header::check_gas(&self.spec, header, parent)?;
         header::check_number(header, parent)?;
-        header::check_before_merge(&self.spec, header, "ethash")?;
+        header::check_before_merge(&self.spec, header, parent, "ethash")?;
         quintet_ethash::check_dao_extra(&self.spec, header).map_err(BlockError::Ethash)
     }
 
@@ -48,7 +48,7 @@ impl Work {
                 let hash = uncle.header.hash_slow();
                 BlockError::Uncle { hash, error: Box::new(error) }.into()
             }
-            error => error,
+            error @ ConsensusError::State(_) => error,
         })
     }
 }
@@ -57,7 +57,6 @@ impl Consensus for Work {
     fn check_header(
         &self,
         header: &Header,
-        _hash: B256,
         parent: &Parent<'_>,
         _ancestry: &dyn Ancestry,
     ) -> Result<(), ConsensusError> {

@@ -137,31 +137,22 @@ fn check_blob_gas(spec: &ChainSpec, header: &Header, parent: &Header) -> Result<
     })
 }
 
-/// Headers of proof of work and proof of authority have none of the fields of the forks after the merge.
+/// Proof of work and proof of authority end before the forks after the merge, and their headers have none of the
+/// fields of those.
 pub(crate) fn check_before_merge(
     spec: &ChainSpec,
     header: &Header,
+    parent: &Header,
     engine: &'static str,
 ) -> Result<(), BlockError> {
     let (number, time) = (header.number, header.timestamp);
-    let after_london = spec.is_london_active(number);
-    if after_london && spec.is_shanghai_active(number, time) {
+    if spec.is_shanghai_active(number, time) {
         return Err(BlockError::ForkNotSupported { engine, fork: "shanghai" });
     }
-    if after_london && spec.is_cancun_active(number, time) {
+    if spec.is_cancun_active(number, time) {
         return Err(BlockError::ForkNotSupported { engine, fork: "cancun" });
     }
-    let fields = [
-        ("withdrawalsHash", header.withdrawals_root.is_some()),
-        ("excessBlobGas", header.excess_blob_gas.is_some()),
-        ("blobGasUsed", header.blob_gas_used.is_some()),
-        ("parentBeaconRoot", header.parent_beacon_block_root.is_some()),
-        ("requestsHash", header.requests_hash.is_some()),
-    ];
-    match fields.into_iter().find(|(_, present)| *present) {
-        Some((field, _)) => Err(BlockError::FieldBeforeFork { field, have: "a value".to_owned() }),
-        None => Ok(()),
-    }
+    check_fork_fields(spec, header, parent)
 }
 
 #[cfg(test)]

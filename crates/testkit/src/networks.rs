@@ -1,8 +1,8 @@
-//! The networks that ethereum/tests and execution-spec-tests name: `Berlin`, `FrontierToHomesteadAt5`,
+//! The networks that EIP-2124, ethereum/tests and execution-spec-tests name: `Berlin`, `FrontierToHomesteadAt5`,
 //! `CancunToPragueAtTime15k`, `ArrowGlacierToParisAtDiffC0000`.
 
 use alloy_primitives::{U256, address};
-use quintet_chainspec::{BlobParams, ChainConfig, EthashConfig};
+use quintet_chainspec::{BlobParams, ChainConfig, ChainSpec, EthashConfig, Genesis};
 
 /// Sets one fork's activation.
 type SetFork = fn(&mut ChainConfig, u64);
@@ -111,6 +111,30 @@ fn blob_schedule() -> std::collections::BTreeMap<String, BlobParams> {
         entry("bpo4", 14, 21, 13_739_630),
     ]
     .into()
+}
+
+/// A public network as the authors of EIP-2124 knew it: without the forks after these. `None` for a name that no
+/// preset has.
+pub fn eip2124_network(name: &str) -> Option<ChainSpec> {
+    let genesis = ChainSpec::preset(name).ok()?.genesis().clone();
+    let config = genesis.config.clone()?;
+    let config = ChainConfig {
+        istanbul_block: config.istanbul_block.filter(|_| name != "mainnet"),
+        muir_glacier_block: None,
+        berlin_block: None,
+        london_block: None,
+        arrow_glacier_block: None,
+        gray_glacier_block: None,
+        merge_netsplit_block: None,
+        shanghai_time: None,
+        cancun_time: None,
+        prague_time: None,
+        osaka_time: None,
+        bpo1_time: None,
+        bpo2_time: None,
+        ..config
+    };
+    ChainSpec::new(Genesis { config: Some(config), ..genesis }).ok()
 }
 
 #[cfg(test)]

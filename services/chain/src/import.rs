@@ -110,7 +110,7 @@ impl Chain {
         let header = block.header();
         check_clock(rules, block)?;
         let judge = |error| judged(block, error);
-        let whole = rules.check_header(header, block.hash, parent, &self.ancestors).map_err(judge);
+        let whole = rules.check_header(header, parent, &self.ancestors).map_err(judge);
         self.bad.learn(whole)?;
         self.bad.learn(rules.check_seal(header).map_err(judge))?;
         if !foreign {

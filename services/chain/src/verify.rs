@@ -85,11 +85,7 @@ pub(crate) fn invalid(block: &RecoveredBlock, reason: &dyn Display) -> ChainErro
 pub(crate) fn judged(block: &RecoveredBlock, error: ConsensusError) -> ChainError {
     match error {
         ConsensusError::Invalid(error) => invalid(block, &error),
-        ConsensusError::UnknownAncestor(_) => {
-            ChainError::UnknownAncestor { number: block.header().number, hash: block.hash }
-        }
         ConsensusError::State(error) => ChainError::State(error),
-        ConsensusError::Engine(error) => ChainError::Engine(error),
     }
 }
 
@@ -97,7 +93,7 @@ pub(crate) fn judged(block: &RecoveredBlock, error: ConsensusError) -> ChainErro
 pub(crate) fn engine_failed(error: ConsensusError) -> ChainError {
     match error {
         ConsensusError::State(error) => ChainError::State(error),
-        other => ChainError::Engine(other.to_string()),
+        ConsensusError::Invalid(error) => ChainError::Engine(error.to_string()),
     }
 }
 

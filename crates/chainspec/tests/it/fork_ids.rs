@@ -2,35 +2,11 @@
 
 use alloy_primitives::hex;
 use alloy_rlp::{Decodable, Encodable};
-use quintet_chainspec::{ChainConfig, ChainSpec, ForkHash, ForkId, Genesis, Head, ValidationError};
+use quintet_chainspec::{ChainSpec, ForkHash, ForkId, Head, ValidationError};
+use quintet_testkit::networks::eip2124_network;
 use quintet_testkit::vectors::archive;
 use serde_json::Value;
 use std::fs;
-
-/// A network as the EIP's authors knew it: without forks after these.
-fn network_of_the_eip(name: &str) -> ChainSpec {
-    let known = name.split(' ').next().unwrap();
-    let mut genesis = ChainSpec::preset(known).unwrap().genesis().clone();
-    let mut config = genesis.config.take().unwrap();
-    let istanbul = config.istanbul_block.filter(|_| known != "mainnet");
-    config = ChainConfig {
-        istanbul_block: istanbul,
-        muir_glacier_block: None,
-        berlin_block: None,
-        london_block: None,
-        arrow_glacier_block: None,
-        gray_glacier_block: None,
-        merge_netsplit_block: None,
-        shanghai_time: None,
-        cancun_time: None,
-        prague_time: None,
-        osaka_time: None,
-        bpo1_time: None,
-        bpo2_time: None,
-        ..config
-    };
-    ChainSpec::new(Genesis { config: Some(config), ..genesis }).unwrap()
-}
 
 fn fork_hash(text: &Value) -> ForkHash {
     let digits = text.as_str().unwrap().trim_start_matches("0x");
@@ -48,7 +24,7 @@ fn creation() {
     let cases = vectors["creation"].as_array().unwrap();
     assert!(cases.len() > 30);
     for case in cases {
-        let spec = network_of_the_eip(case["network"].as_str().unwrap());
+        let spec = eip2124_network(case["network"].as_str().unwrap().split(' ').next().unwrap()).unwrap();
         let head = Head { number: case["head"].as_u64().unwrap(), timestamp: 0 };
         let expected = ForkId { hash: fork_hash(&case["hash"]), next: case["next"].as_u64().unwrap() };
         assert_eq!(spec.fork_id(head), expected, "{case}");
@@ -60,7 +36,7 @@ fn validation() {
     let Some(vectors) = vectors() else { return };
     let cases = vectors["validation"].as_array().unwrap();
     assert!(cases.len() > 10);
-    let spec = network_of_the_eip("mainnet");
+    let spec = eip2124_network("mainnet").unwrap();
     for case in cases {
         let head = Head { number: case["head"].as_u64().unwrap(), timestamp: 0 };
         let next = case["remote_next"].as_u64().unwrap();

@@ -4,7 +4,8 @@ use super::json;
 use crate::runner::Sink;
 use alloy_primitives::hex;
 use alloy_rlp::{Decodable, Encodable};
-use quintet_chainspec::{ChainConfig, ChainSpec, ForkHash, ForkId, Genesis, Head, ValidationError};
+use quintet_chainspec::{ChainSpec, ForkHash, ForkId, Head, ValidationError};
+use quintet_testkit::networks::eip2124_network;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -82,25 +83,6 @@ fn fork_hash(text: &str) -> Result<ForkHash, String> {
     Ok(ForkHash(number.to_be_bytes()))
 }
 
-/// A network as the EIP's authors knew it: without the forks after these.
 fn network(name: &str) -> Result<ChainSpec, String> {
-    let genesis = ChainSpec::preset(name).map_err(|error| error.to_string())?.genesis().clone();
-    let config = genesis.config.clone().unwrap_or_default();
-    let config = ChainConfig {
-        istanbul_block: config.istanbul_block.filter(|_| name != "mainnet"),
-        muir_glacier_block: None,
-        berlin_block: None,
-        london_block: None,
-        arrow_glacier_block: None,
-        gray_glacier_block: None,
-        merge_netsplit_block: None,
-        shanghai_time: None,
-        cancun_time: None,
-        prague_time: None,
-        osaka_time: None,
-        bpo1_time: None,
-        bpo2_time: None,
-        ..config
-    };
-    json::spec(Genesis { config: Some(config), ..genesis })
+    eip2124_network(name).ok_or_else(|| format!("no network {name}"))
 }

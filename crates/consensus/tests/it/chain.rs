@@ -43,12 +43,11 @@ impl Verified {
     /// All that can be said of a block without executing it.
     pub(crate) fn check(&self, block: &Block) -> Result<(), ConsensusError> {
         let header = &block.header;
-        let unknown = ConsensusError::UnknownAncestor(header.parent_hash);
-        let (parent, total_difficulty) = self.blocks.get(&header.parent_hash).ok_or(unknown)?;
+        let (parent, total_difficulty) = self.blocks.get(&header.parent_hash).expect("the parent is held");
         let total_difficulty = *total_difficulty;
         let parent = Parent { header: &parent.header, hash: header.parent_hash, total_difficulty };
         let rules = self.engine.after(total_difficulty);
-        rules.check_header(header, header.hash_slow(), &parent, self)?;
+        rules.check_header(header, &parent, self)?;
         rules.check_seal(header)?;
         check_body(&self.spec, block)?;
         rules.check_uncles(block, self)

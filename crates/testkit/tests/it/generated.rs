@@ -100,7 +100,7 @@ fn judge<'a>(spec: &Arc<ChainSpec>, blocks: impl Iterator<Item = (&'a RecoveredB
         let rules = engine.after(total_difficulty);
         check_body(spec, &block.block).unwrap();
         let judged = rules
-            .check_header(header, block.hash, &parent, &known)
+            .check_header(header, &parent, &known)
             .and_then(|()| rules.check_seal(header))
             .and_then(|()| rules.check_uncles(&block.block, &known));
         judged.unwrap_or_else(|error| panic!("{error}: {header:?}"));

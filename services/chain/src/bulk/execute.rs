@@ -105,7 +105,7 @@ impl Pipeline<'_> {
             total_difficulty: tip.head.total_difficulty,
         };
         let judge = |error| Stop::lasting(judged(&block, error));
-        rules.check_header(header, block.hash, &parent, &chain.ancestors).map_err(judge)?;
+        rules.check_header(header, &parent, &chain.ancestors).map_err(judge)?;
         if let Some(flaw) = flaw {
             return Err(flaw);
         }

@@ -247,8 +247,8 @@ impl Ancestry for Headers<'_> {
     }
 
     fn uncles(&self, hash: &B256) -> Result<Option<Vec<Header>>, StateError> {
-        let block = self.0.shared.reads.store().block(hash).map_err(StateError::new)?;
-        Ok(block.map(|block| block.block.body.ommers))
+        let body = self.0.shared.reads.store().body(hash).map_err(StateError::new)?;
+        Ok(body.map(|body| body.ommers))
     }
 }
 
