@@ -4,6 +4,7 @@ use crate::data::{DataArgs, EthashArgs};
 use alloy_primitives::Address;
 use clap::{Args, Parser, Subcommand};
 use quintet_chain::PoolArgs;
+use quintet_devnet::DevnetArgs;
 use quintet_gateway::GatewayConfig;
 use quintet_miner::MinerConfig;
 use quintet_service::ProcessConfig;
@@ -48,16 +49,9 @@ pub(crate) struct DevArgs {
     /// Where the data is; with neither flag the chain is gone when the process ends.
     #[command(flatten)]
     pub data: DataArgs,
-    /// Number of funded accounts
-    #[arg(id = "accounts", long = "accounts", value_name = "COUNT", default_value_t = 10,
-        value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub accounts: u32,
-    /// Ether of each account
-    #[arg(id = "balance", long = "balance", value_name = "ETHER", default_value_t = 10_000)]
-    pub balance: u64,
-    /// Words that the accounts are derived from
-    #[arg(id = "mnemonic", long = "mnemonic", default_value = crate::accounts::DEV_MNEMONIC)]
-    pub mnemonic: String,
+    /// The genesis block.
+    #[command(flatten)]
+    pub devnet: DevnetArgs,
     /// Gas limit of blocks
     #[arg(id = "dev.gaslimit", long = "dev.gaslimit", value_name = "GAS", default_value_t = 30_000_000)]
     pub gas_limit: u64,

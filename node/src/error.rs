@@ -1,6 +1,5 @@
 //! Why a command failed.
 
-use crate::accounts::AccountsError;
 use crate::chainfile::{ChainFileError, ExportError, Place};
 use alloy_primitives::B256;
 use std::io;
@@ -11,7 +10,7 @@ use std::path::PathBuf;
 pub(crate) enum NodeError {
     /// Accounts could not be derived.
     #[error(transparent)]
-    Accounts(#[from] AccountsError),
+    Accounts(#[from] quintet_devnet::AccountsError),
     /// A file could not be read.
     #[error("cannot read {path}: {source}")]
     Read {

@@ -1,6 +1,5 @@
 //! The binary `quintet`: the five services in one process, and the operator's commands.
 
-mod accounts;
 mod chainfile;
 mod cli;
 mod commands;

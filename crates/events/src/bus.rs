@@ -4,6 +4,8 @@
 //! - A subscriber gets chain events in the order they were published, each once, or a [`Gap`] in place of those
 //!   it missed; after a gap the events go on right behind the gap's head.
 //! - Pool events never delay or push out chain events.
+//! - While the bus is away, a subscriber of chain events is given a [`Gap`] without a head now and then: its sign to
+//!   look into the store.
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -68,7 +70,7 @@ impl Topics {
 #[error("chain events were missed; the bus is at {head:?}")]
 pub struct Gap {
     /// The newest canonical block that the bus knows of; the next chain event follows it. `None` when the bus
-    /// has not seen one.
+    /// has not seen one, or is away.
     pub head: Option<BlockRef>,
 }
 
@@ -91,6 +93,11 @@ pub trait EventBus: Send + Sync {
     /// Follows the events of `topics` from now on; with a `cursor`, from right behind that block, which was the
     /// consumer's head. When the bus does not hold what followed the cursor, the first item is a [`Gap`].
     fn subscribe(&self, topics: Topics, cursor: Option<BlockRef>) -> Subscription;
+
+    /// Why the bus cannot be reached now; `None` while it can. A bus within the process is always there.
+    fn trouble(&self) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// One subscriber's events. Dropping it ends the subscription.

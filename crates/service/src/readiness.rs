@@ -5,7 +5,24 @@ use std::fmt::Write;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-type Checks = BTreeMap<Arc<str>, Result<(), String>>;
+type Checks = BTreeMap<Arc<str>, State>;
+
+/// What a check says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// It holds.
+    Ok,
+    /// It holds, but not as it should.
+    Degraded(String),
+    /// It does not hold.
+    Failed(String),
+}
+
+impl State {
+    const fn holds(&self) -> bool {
+        !matches!(self, Self::Failed(_))
+    }
+}
 
 /// The checks of one process. Clones share them.
 #[derive(Clone, Debug)]
@@ -29,23 +46,25 @@ impl Readiness {
     /// name are one.
     pub fn register(&self, name: &str) -> Check {
         let check = Check { name: name.into(), checks: self.checks.clone() };
-        check.set(Err("starting".to_owned()));
+        check.fail("starting");
         check
     }
 
     /// Whether every check holds.
     pub fn is_ready(&self) -> bool {
-        self.checks.borrow().values().all(Result::is_ok)
+        self.checks.borrow().values().all(State::holds)
     }
 
-    /// Every check, one a line: `[+]store ok`, `[-]head failed: 3 blocks behind`.
+    /// Every check, one a line: `[+]store ok`, `[~]events degraded: Redis is away`, `[-]head failed: 3 blocks
+    /// behind`.
     pub fn report(&self) -> String {
         let mut text = String::new();
         for (name, state) in self.checks.borrow().iter() {
             // Writing to a string cannot fail.
             let _ = match state {
-                Ok(()) => writeln!(text, "[+]{name} ok"),
-                Err(reason) => writeln!(text, "[-]{name} failed: {reason}"),
+                State::Ok => writeln!(text, "[+]{name} ok"),
+                State::Degraded(reason) => writeln!(text, "[~]{name} degraded: {reason}"),
+                State::Failed(reason) => writeln!(text, "[-]{name} failed: {reason}"),
             };
         }
         text
@@ -55,7 +74,7 @@ impl Readiness {
     pub async fn changed_from(&self, ready: bool) -> bool {
         let mut checks = self.checks.subscribe();
         // The sender lives as long as `self`.
-        let _ = checks.wait_for(|checks| checks.values().all(Result::is_ok) != ready).await;
+        let _ = checks.wait_for(|checks| checks.values().all(State::holds) != ready).await;
         !ready
     }
 }
@@ -70,15 +89,20 @@ pub struct Check {
 impl Check {
     /// The check holds.
     pub fn ok(&self) {
-        self.set(Ok(()));
+        self.set(State::Ok);
+    }
+
+    /// The check holds, but an operator should know of something: the service goes on with less.
+    pub fn degraded(&self, reason: impl Into<String>) {
+        self.set(State::Degraded(reason.into()));
     }
 
     /// The check fails, and why, for an operator to read.
     pub fn fail(&self, reason: impl Into<String>) {
-        self.set(Err(reason.into()));
+        self.set(State::Failed(reason.into()));
     }
 
-    fn set(&self, state: Result<(), String>) {
+    fn set(&self, state: State) {
         self.checks.send_if_modified(|checks| {
             if checks.get(&self.name) == Some(&state) {
                 return false;
@@ -99,9 +123,9 @@ mod tests {
         assert!(readiness.is_ready());
         let (store, head) = (readiness.register("store"), readiness.register("head"));
         assert!(!readiness.is_ready());
-        store.ok();
+        store.degraded("slow");
         head.fail("3 blocks behind");
-        assert_eq!(readiness.report(), "[-]head failed: 3 blocks behind\n[+]store ok\n");
+        assert_eq!(readiness.report(), "[-]head failed: 3 blocks behind\n[~]store degraded: slow\n");
         let waiting = readiness.clone();
         let change = tokio::spawn(async move { waiting.changed_from(false).await });
         head.ok();

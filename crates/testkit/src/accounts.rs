@@ -9,22 +9,14 @@ use alloy_eips::eip4844::env_settings::EnvKzgSettings;
 use alloy_eips::eip7594::{BlobTransactionSidecarEip7594, BlobTransactionSidecarVariant};
 use alloy_eips::eip7702::{Authorization, SignedAuthorization};
 use alloy_primitives::{Address, B256, Signature};
-use bip32::{DerivationPath, XPrv};
-use bip39::Mnemonic;
 use k256::ecdsa::SigningKey;
 use std::sync::LazyLock;
 
-/// The mnemonic of the development accounts, as Hardhat, Foundry and others use it.
-pub const DEV_MNEMONIC: &str = "test test test test test test test test test test test junk";
+pub use quintet_devnet::DEV_MNEMONIC;
 
 static DEV_ACCOUNTS: LazyLock<Vec<TestAccount>> = LazyLock::new(|| {
-    let seed = Mnemonic::parse(DEV_MNEMONIC).expect("the mnemonic is valid").to_seed("");
-    let derive = |index| {
-        let path: DerivationPath = format!("m/44'/60'/0'/0/{index}").parse().expect("the path is valid");
-        let key = XPrv::derive_from_path(seed, &path).expect("the path has a key");
-        TestAccount::new(key.private_key().clone())
-    };
-    (0..10).map(derive).collect()
+    let accounts = quintet_devnet::derive(DEV_MNEMONIC, 10).expect("the mnemonic is valid");
+    accounts.into_iter().map(|account| TestAccount::new(account.key)).collect()
 });
 
 /// The ten accounts at `m/44'/60'/0'/0/i` of [`DEV_MNEMONIC`].

@@ -1,30 +1,25 @@
 //! `quintet dev`: a development network.
 
 use super::pending;
-use crate::accounts::{self, DevAccount};
 use crate::cli::DevArgs;
 use crate::error::NodeError;
 use crate::process::{self, Setup};
-use alloy_primitives::{U256, hex};
+use alloy_primitives::hex;
 use quintet_chain::{Config, EngineConfig, genesis};
 use quintet_chainspec::ChainSpec;
+use quintet_devnet::DevAccount;
 use quintet_gateway::{Signer, Signers};
 use quintet_miner::MinerConfig;
 use std::fmt::Write as _;
 use std::sync::Arc;
-
-/// Wei of one ether.
-const ETHER: u64 = 1_000_000_000_000_000_000;
 
 /// Runs a development network.
 ///
 /// # Errors
 /// When it does not start, or a part of it fails.
 pub(crate) fn dev(args: DevArgs) -> Result<(), NodeError> {
-    let accounts = accounts::derive(&args.mnemonic, args.accounts)?;
-    let balance = U256::from(args.balance) * U256::from(ETHER);
-    let funded: Vec<_> = accounts.iter().map(|account| (account.address, balance)).collect();
-    let spec = ChainSpec::dev(&funded, args.gas_limit, args.block_time)?;
+    let accounts = args.devnet.accounts()?;
+    let spec = args.devnet.spec(&accounts, args.gas_limit, args.block_time)?;
     let store = if args.data.is_given() { args.data.open(true)? } else { quintet_store::open_temporary()? };
     genesis::init(store.as_ref(), &spec)?;
     println!("{}", banner(&args, &accounts, &spec));
@@ -55,13 +50,13 @@ fn banner(args: &DevArgs, accounts: &[DevAccount], spec: &ChainSpec) -> String {
     let mut text =
         format!("Quintet {} development network\n\nAvailable accounts\n", env!("CARGO_PKG_VERSION"));
     for (index, account) in accounts.iter().enumerate() {
-        let _ = writeln!(text, "({index}) {} ({} ETH)", account.address, args.balance);
+        let _ = writeln!(text, "({index}) {} ({} ETH)", account.address, args.devnet.balance);
     }
     text.push_str("\nPrivate keys\n");
     for (index, account) in accounts.iter().enumerate() {
         let _ = writeln!(text, "({index}) 0x{}", hex::encode(account.secret()));
     }
-    let _ = write!(text, "\nMnemonic: {}\nChain id: {}\n", args.mnemonic, spec.chain_id());
+    let _ = write!(text, "\nMnemonic: {}\nChain id: {}\n", args.devnet.mnemonic, spec.chain_id());
     text.push_str("\nThese keys are public. Never use them on another network.\n");
     text
 }

@@ -6,13 +6,13 @@ use bip39::Mnemonic;
 use k256::ecdsa::SigningKey;
 
 /// The mnemonic that Hardhat, Foundry and Ganache's successors share. Its keys are known to everyone.
-pub(crate) const DEV_MNEMONIC: &str = "test test test test test test test test test test test junk";
+pub const DEV_MNEMONIC: &str = "test test test test test test test test test test test junk";
 /// Path of wallets; the account's index follows.
 const PATH: &str = "m/44'/60'/0'/0";
 
 /// A funded account of the development network.
 #[derive(Clone, Debug)]
-pub(crate) struct DevAccount {
+pub struct DevAccount {
     /// Its address.
     pub address: Address,
     /// Its private key.
@@ -21,14 +21,14 @@ pub(crate) struct DevAccount {
 
 impl DevAccount {
     /// The private key's 32 bytes.
-    pub(crate) fn secret(&self) -> B256 {
+    pub fn secret(&self) -> B256 {
         B256::from_slice(&self.key.to_bytes())
     }
 }
 
 /// Accounts could not be derived.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AccountsError {
+pub enum AccountsError {
     /// The words are no mnemonic.
     #[error("--mnemonic: {0}")]
     Mnemonic(#[from] bip39::Error),
@@ -41,7 +41,7 @@ pub(crate) enum AccountsError {
 ///
 /// # Errors
 /// When the words are no mnemonic.
-pub(crate) fn derive(mnemonic: &str, count: u32) -> Result<Vec<DevAccount>, AccountsError> {
+pub fn derive(mnemonic: &str, count: u32) -> Result<Vec<DevAccount>, AccountsError> {
     let seed = mnemonic.parse::<Mnemonic>()?.to_seed("");
     let account = |index| {
         let path: DerivationPath = format!("{PATH}/{index}").parse()?;
