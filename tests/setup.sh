@@ -42,6 +42,9 @@ need ps procps
 # The tests start servers of their own; Debian keeps the programs out of the path.
 command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || apt_install postgresql
 python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+need redis-server redis-server
+# One test has it answer the dashboards' queries, and does with less where there is none.
+need prometheus prometheus || say "going on without prometheus: queries of dashboards are checked by their names alone"
 # Only the benches need it.
 need wrk wrk || say "going on without wrk: 'make bench' will not run"
 

@@ -111,6 +111,9 @@ pub(crate) struct ImportArgs {
     #[arg(id = "network", long = "network", value_name = "NAME", help = NETWORK_HELP,
         value_parser = quintet_chainspec::PRESETS)]
     pub network: Option<String>,
+    /// Import into the chain service that runs there, and not into a store
+    #[arg(id = "chain.url", long = "chain.url", value_name = "URL")]
+    pub chain_url: Option<String>,
     /// Take blocks without a valid proof of work
     #[arg(id = "fakepow", long = "fakepow")]
     pub fake_pow: bool,

@@ -1,20 +1,15 @@
 //! Where a command finds its data: the directory with the pool's journal and ethash's caches, and the chain's store,
 //! in that directory or elsewhere.
-//!
-//! A store's address may hold a password: it is printed without it.
 
 use crate::error::NodeError;
 use clap::Args;
 use quintet_chain::ChainError;
-use quintet_store::{Durability, Options, PostgresOptions, Store, StoreError};
-use std::fmt;
-use std::path::{Path, PathBuf};
+use quintet_store::{Durability, Location, Options, Store, StoreError};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Folder of the embedded store in a data directory, as in geth's.
 const CHAINDATA: &str = "chaindata";
-/// What stands for a password.
-const HIDDEN: &str = "***";
 
 /// Where the data is.
 #[derive(Args, Clone, Debug, Default)]
@@ -52,7 +47,7 @@ impl DataArgs {
     /// When nothing says where, or with a kind of address that there is no engine for.
     pub(crate) fn location(&self) -> Result<Location, NodeError> {
         match self.store.as_deref().filter(|store| !store.is_empty()) {
-            Some(store) => Location::parse(store),
+            Some(store) => Ok(Location::parse(store)?),
             None => Ok(Location::Directory(self.directory()?.join(CHAINDATA))),
         }
     }
@@ -67,7 +62,7 @@ impl DataArgs {
     /// # Errors
     /// When it cannot be had; another process may be writing to it.
     pub(crate) fn open(&self, create: bool) -> Result<Arc<dyn Store>, NodeError> {
-        self.location()?.open(&Options { create, ..Options::default() })
+        Ok(self.location()?.open(&Options { create, ..Options::default() })?)
     }
 
     /// Opens the store for an import in bulk: a loss of power may take the newest blocks back.
@@ -77,10 +72,8 @@ impl DataArgs {
     pub(crate) fn open_for_bulk(&self, create: bool) -> Result<Arc<dyn Store>, NodeError> {
         let options = Options { durability: Durability::Lazy, create, ..Options::default() };
         self.location()?.open(&options).map_err(|error| match error {
-            NodeError::Store(StoreError::Absent { .. } | StoreError::DatabaseAbsent { .. }) => {
-                ChainError::Uninitialised.into()
-            }
-            error => error,
+            StoreError::Absent { .. } | StoreError::DatabaseAbsent { .. } => ChainError::Uninitialised.into(),
+            error => error.into(),
         })
     }
 
@@ -89,16 +82,7 @@ impl DataArgs {
     /// # Errors
     /// When there is none, or it cannot be shared.
     pub(crate) fn open_to_read(&self) -> Result<Arc<dyn Store>, NodeError> {
-        match self.location()? {
-            Location::Postgres(address) => {
-                let options =
-                    PostgresOptions { read_only: true, create: false, ..PostgresOptions::default() };
-                Ok(quintet_store::open_postgres(&address, &options)?)
-            }
-            directory @ Location::Directory(_) => {
-                directory.open(&Options { create: false, ..Options::default() })
-            }
-        }
+        Ok(self.location()?.open_to_read()?)
     }
 
     /// The pool's journal.
@@ -118,115 +102,17 @@ impl DataArgs {
     }
 }
 
-/// Where a store is. Printed without its password.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Location {
-    /// The embedded engine's directory.
-    Directory(PathBuf),
-    /// A PostgreSQL server's address.
-    Postgres(String),
-}
-
-impl Location {
-    fn parse(text: &str) -> Result<Self, NodeError> {
-        match text.split_once("://") {
-            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(text.to_owned())),
-            Some((scheme, _)) => Err(NodeError::UnknownStore { scheme: scheme.to_owned() }),
-            None => Ok(Self::Directory(Path::new(text).to_owned())),
-        }
-    }
-
-    fn open(&self, options: &Options) -> Result<Arc<dyn Store>, NodeError> {
-        match self {
-            Self::Directory(path) => Ok(quintet_store::open(path, options)?),
-            Self::Postgres(address) => Ok(quintet_store::open_at(address, options)?),
-        }
-    }
-
-    /// The engine's name.
-    pub(crate) const fn engine(&self) -> &'static str {
-        match self {
-            Self::Directory(_) => "embedded",
-            Self::Postgres(_) => "postgres",
-        }
-    }
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Directory(path) => path.display().fmt(f),
-            Self::Postgres(address) => f.write_str(&without_password(address)),
-        }
-    }
-}
-
-impl fmt::Debug for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// An address whose password, before the host or among the parameters, is replaced. A password that was not escaped
-/// may hold any character: the last `@` ends the user's part, and one that is not clear is hidden whole.
-fn without_password(address: &str) -> String {
-    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
-    let (user, rest) = rest.rsplit_once('@').map_or((None, rest), |(user, rest)| (Some(user), rest));
-    let mut text = format!("{scheme}://");
-    match user.map(|user| user.split_once(':').map_or((user, None), |(name, secret)| (name, Some(secret)))) {
-        Some((name, _)) if name.contains(['/', '?', '=']) => text.extend([HIDDEN, "@"]),
-        Some((name, Some(_))) => text.extend([name, ":", HIDDEN, "@"]),
-        Some((name, None)) => text.extend([name, "@"]),
-        None => {}
-    }
-    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
-    text.push_str(place);
-    let hide = |parameter: &str| match parameter.split_once('=') {
-        Some((name, _)) if name.contains("password") => format!("{name}={HIDDEN}"),
-        _ => parameter.to_owned(),
-    };
-    if let Some(query) = query {
-        text.push('?');
-        text.push_str(&query.split('&').map(hide).collect::<Vec<_>>().join("&"));
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn location(store: &str) -> Location {
-        DataArgs { datadir: None, store: Some(store.to_owned()) }.location().unwrap()
-    }
+    use std::path::Path;
 
     #[test]
-    fn passwords_are_not_printed() {
-        for (address, printed) in [
-            ("postgres://quintet:s3cret@db:5432/chain", "postgres://quintet:***@db:5432/chain"),
-            ("postgresql://u:p@ss:w@db/chain?sslmode=off", "postgresql://u:***@db/chain?sslmode=off"),
-            ("postgres://u@db/chain", "postgres://u@db/chain"),
-            ("postgres://u:s3?cret@db/chain", "postgres://u:***@db/chain"),
-            ("postgres://db/chain?password=s3@cret", "postgres://***@cret"),
-            (
-                "postgres:///chain?host=/run&user=u&password=s3cret&x=1",
-                "postgres:///chain?host=/run&user=u&password=***&x=1",
-            ),
-        ] {
-            assert_eq!(location(address).to_string(), printed);
-            assert_eq!(format!("{:?}", location(address)), printed);
-        }
-    }
-
-    #[test]
-    fn a_store_is_a_server_or_a_directory() {
-        assert_eq!(location("postgres://db/chain").engine(), "postgres");
-        assert_eq!(location("/data/chain"), Location::Directory("/data/chain".into()));
+    fn the_store_is_in_the_data_directory_unless_it_is_elsewhere() {
         let args = DataArgs { datadir: Some("data".into()), store: Some(String::new()) };
         assert_eq!(args.location().unwrap(), Location::Directory("data/chaindata".into()));
         assert_eq!(args.ethash(&EthashArgs::default()).unwrap(), Path::new("data/ethash"));
-        let unknown = DataArgs { datadir: None, store: Some("mysql://u:s3cret@db/chain".to_owned()) };
-        let said = unknown.location().unwrap_err().to_string();
-        assert!(said.contains("mysql") && !said.contains("s3cret"), "{said}");
+        let elsewhere = DataArgs { store: Some("postgres://db/chain".to_owned()), ..args };
+        assert_eq!(elsewhere.location().unwrap(), Location::Postgres("postgres://db/chain".to_owned()));
     }
 }

@@ -54,12 +54,6 @@ pub(crate) enum NodeError {
     /// The async runtime could not be started.
     #[error("cannot start the async runtime: {0}")]
     Runtime(#[source] io::Error),
-    /// An address of a store that no engine has.
-    #[error("--store: there is no engine for {scheme}://; give postgres://… or a directory")]
-    UnknownStore {
-        /// The address's scheme.
-        scheme: String,
-    },
     /// A file of blocks is not what it should be.
     #[error(transparent)]
     ChainFile(#[from] ChainFileError),
@@ -70,6 +64,26 @@ pub(crate) enum NodeError {
         place: Place,
         /// Why.
         source: Box<quintet_chain::ChainError>,
+    },
+    /// A block of a file was not taken by the chain service.
+    #[error("{place}: {source}")]
+    ImportRefused {
+        /// Where it is.
+        place: Place,
+        /// Why.
+        source: quintet_chain_api::ChainError,
+    },
+    /// The chain service refused, or could not be asked.
+    #[error(transparent)]
+    ChainService(#[from] quintet_chain_api::ChainError),
+    /// No address of a chain service.
+    #[error("--chain.url: {0}")]
+    ChainUrl(#[source] io::Error),
+    /// The chain service does not answer.
+    #[error("the chain service does not answer within {deadline:?} (--chain.url)")]
+    ChainSilent {
+        /// How long it was waited for.
+        deadline: std::time::Duration,
     },
     /// A signal stopped the command.
     #[error("interrupted")]

@@ -6,7 +6,6 @@ mod commands;
 mod data;
 mod error;
 mod interrupt;
-mod offload;
 mod process;
 mod progress;
 mod verify;

@@ -2,8 +2,7 @@
 
 use crate::cli::SharedArgs;
 use crate::error::NodeError;
-use crate::offload::offloaded;
-use quintet_chain::{Chain, ChainServer, EngineConfig};
+use quintet_chain::{Chain, ChainServer};
 use quintet_chain_api::ChainClient;
 use quintet_chainspec::ChainSpec;
 use quintet_discovery::Discovery;
@@ -15,7 +14,7 @@ use quintet_p2p::P2p;
 use quintet_p2p_api::PeerClient;
 use quintet_service::grpc::Transport;
 use quintet_service::{Context, Service};
-use quintet_store::Store;
+use quintet_store::{Store, offloaded};
 use std::sync::Arc;
 
 /// What the services are started on.
@@ -26,8 +25,6 @@ pub(crate) struct Setup {
     pub store: Arc<dyn Store>,
     /// Settings of the chain service.
     pub chain: quintet_chain::Config,
-    /// Settings of the consensus engine.
-    pub engine: EngineConfig,
     /// Settings of the miner.
     pub miner: MinerConfig,
     /// Keys that the gateway signs with.
@@ -76,12 +73,12 @@ fn open_up(config: &mut GatewayConfig) {
 }
 
 async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), NodeError> {
-    let Setup { spec, store, chain: config, engine, miner: miner_config, signers, dev } = setup;
+    let Setup { spec, store, chain: config, miner: miner_config, signers, dev } = setup;
     let store = offloaded(store);
     let network_id = config.network_id;
     let Context { supervisor, readiness } = context;
     let bus: Arc<dyn EventBus> = Arc::new(LocalBus::new());
-    let chain = Chain::open_with(Arc::clone(&spec), Arc::clone(&store), Arc::clone(&bus), config, engine);
+    let chain = Chain::open(Arc::clone(&spec), Arc::clone(&store), Arc::clone(&bus), config);
     let chain = Arc::new(chain?);
     quintet_chain::spawn_tasks(&chain, &supervisor);
     let chain_server = ChainServer::new(chain, supervisor.token()).into_server();

@@ -7,5 +7,12 @@ mod faults;
 mod fixture;
 mod import;
 mod kill;
+mod load;
+mod metrics;
+#[path = "../promql.rs"]
+mod promql;
+mod split_faults;
 mod store_faults;
+mod suite;
 mod trace;
+mod trace_split;

@@ -76,6 +76,7 @@ fn check_block(spans: &Spans, added: &Span, hash: &str) {
     child(spans, build, "state root", "quintet-chain");
     assert_eq!((build.integer("number"), build.integer("txs")), (Some(1), Some(1)));
 
+    child(spans, root, "seal", "quintet-miner");
     let submit = chain_call(spans, root, "SubmitBlock", "quintet-miner");
     let import = child(spans, submit, "import block", "quintet-chain");
     assert!(import.links_to(added), "the block's import links to its transaction:\n{spans}");
@@ -85,7 +86,10 @@ fn check_block(spans: &Spans, added: &Span, hash: &str) {
     child(spans, import, "pool reset", "quintet-chain");
     child(spans, import, "publish", "quintet-chain");
 
-    let notified = child(spans, import, "eth_subscription", "quintet-gateway");
+    let delta = child(spans, import, "block delta", "quintet-gateway");
+    assert_eq!(delta.record.kind, SpanKind::Consumer as i32);
+    assert_eq!(delta.text("hash"), Some(hash));
+    let notified = child(spans, delta, "eth_subscription", "quintet-gateway");
     assert_eq!(notified.record.kind, SpanKind::Producer as i32);
     assert_eq!(notified.text("rpc.system"), Some("jsonrpc"));
     assert_eq!(notified.text("rpc.method"), Some("eth_subscription"));

@@ -2,22 +2,22 @@
 
 use crate::convert::{self, block_id, block_ref, from_quantity, from_rlp, hash, quantity, rlp};
 use crate::{
-    BuildRequest, BuiltWork, ChainError, ChainHead, ChainUpdate, PoolStatus, PooledTransaction, Submitted,
-    SyncProgress,
+    BuildRequest, BuiltWork, ChainError, ChainHead, ChainUpdate, ImportFailure, ImportSummary, NetworkInfo,
+    PendingAnswer, PendingVersion, PoolStatus, PooledTransaction, Submitted, SyncProgress,
 };
 use alloy_primitives::{Address, B256, Bytes, U256};
 use futures::{Stream, StreamExt};
 use quintet_proto::chain::v1::{self as proto, chain_service_client::ChainServiceClient};
-use quintet_proto::common::v1 as common;
 use quintet_service::grpc::Transport;
-use quintet_types::{
-    Block, BlockDelta, BlockRef, ChainEvent, ExecutedBlock, PoolEvent, PoolTransaction, TraceContext,
-};
+use quintet_types::{Block, BlockRef};
 use std::pin::Pin;
-use std::sync::Arc;
+use tonic::Status;
 
 /// Events from a cursor on; ends when `chain` goes away.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<ChainUpdate, ChainError>> + Send>>;
+
+/// Metadata of a failed import: the hash of the block that it is about.
+pub const BLOCK_HASH_METADATA: &str = "quintet-block-hash-bin";
 
 /// Bytes that one message may have: a block with its receipts and state changes, or a large pool.
 pub const MESSAGE_LIMIT: usize = 1 << 30;
@@ -50,10 +50,21 @@ impl ChainClient {
         })
     }
 
-    /// The chain's configuration as geth's `genesis.json` without `alloc`, and the network id.
-    pub async fn chain_spec(&self) -> Result<(String, u64), ChainError> {
+    /// Which network `chain` is of. Whoever works with it compares the genesis block's hash with its own.
+    pub async fn chain_spec(&self) -> Result<NetworkInfo, ChainError> {
         let response = self.rpc.clone().get_chain_spec(proto::GetChainSpecRequest {}).await?.into_inner();
-        Ok((response.genesis_json, response.network_id))
+        let genesis = response.genesis.as_ref().ok_or(ChainError::Malformed("no genesis"))?;
+        Ok(NetworkInfo {
+            genesis: block_ref(genesis)?.hash,
+            network_id: response.network_id,
+            genesis_json: response.genesis_json,
+        })
+    }
+
+    /// The genesis block: which network this is.
+    pub async fn genesis(&self) -> Result<BlockRef, ChainError> {
+        let response = self.rpc.clone().get_chain_spec(proto::GetChainSpecRequest {}).await?.into_inner();
+        response.genesis.as_ref().map_or(Err(ChainError::Malformed("no genesis")), block_ref)
     }
 
     /// Progress of a sync; `None` when not syncing.
@@ -118,12 +129,18 @@ impl ChainClient {
         Ok(())
     }
 
-    /// The block that would be sealed now on the head, executed.
-    pub async fn pending_block(&self) -> Result<ExecutedBlock, ChainError> {
-        let response =
-            self.rpc.clone().get_pending_block(proto::GetPendingBlockRequest {}).await?.into_inner();
+    /// The block that would be sealed now on the head, executed; or that it is still the one which the caller holds.
+    pub async fn pending_block(&self, known: Option<PendingVersion>) -> Result<PendingAnswer, ChainError> {
+        let request = proto::GetPendingBlockRequest { known: known.map(Into::into) };
+        let response = self.rpc.clone().get_pending_block(request).await?.into_inner();
+        if response.unchanged && known.is_some() {
+            return Ok(PendingAnswer::Unchanged);
+        }
         let block = response.block.as_ref().ok_or(ChainError::Malformed("no pending block"))?;
-        convert::executed_from_proto(block)
+        let version = response.version.ok_or(ChainError::Malformed("no pending version"))?;
+        let parent = hash(&version.parent_hash, "pending version")?;
+        let version = PendingVersion { parent, pool: version.pool_version };
+        Ok(PendingAnswer::Block { executed: convert::executed_from_proto(block)?, version })
     }
 
     /// Fills a block; `None` when there was nothing to include and empty blocks are not wanted.
@@ -160,39 +177,37 @@ impl ChainClient {
         Ok(Submitted { block: block_ref(block)?, canonical: response.canonical })
     }
 
+    /// Imports blocks, each as its RLP, in the order of the stream. What ends the stream before its time is the
+    /// caller's to know. The answer may take as long as the stream: there is no deadline of its own.
+    ///
+    /// # Errors
+    /// What ended the import; every block before is imported.
+    pub async fn import_blocks(
+        &self,
+        blocks: impl Stream<Item = bytes::Bytes> + Send + 'static,
+        verify_seal: bool,
+    ) -> Result<ImportSummary, ImportFailure> {
+        let requests = blocks.map(move |block| proto::ImportBlocksRequest { block, verify_seal });
+        let response = self.rpc.clone().import_blocks(requests).await.map_err(import_failure)?.into_inner();
+        let head = response.head.as_ref().ok_or(ChainError::Malformed("no head")).and_then(block_ref);
+        let head = head.map_err(|error| ImportFailure { error, block: None })?;
+        Ok(ImportSummary { imported: response.imported, skipped: response.skipped, head })
+    }
+
     /// Streams block deltas after `cursor` (from the head on without one), and pool events if asked for.
     pub async fn events(&self, cursor: Option<BlockRef>, pool: bool) -> Result<EventStream, ChainError> {
         let request = proto::StreamEventsRequest { cursor: cursor.map(block_id), pool };
         let stream = self.rpc.clone().stream_events(request).await?.into_inner();
-        Ok(stream.map(|message| update(message?)).boxed())
+        Ok(stream.map(|message| convert::update_from_proto(&message?)).boxed())
     }
+}
+
+fn import_failure(status: Status) -> ImportFailure {
+    let block = status.metadata().get_bin(BLOCK_HASH_METADATA).and_then(|value| value.to_bytes().ok());
+    let block = block.and_then(|bytes| B256::try_from(bytes.as_ref()).ok());
+    ImportFailure { error: status.into(), block }
 }
 
 fn optional_hash(hash: Option<B256>) -> bytes::Bytes {
     hash.map(|hash| bytes::Bytes::copy_from_slice(hash.as_slice())).unwrap_or_default()
-}
-
-fn update(message: proto::StreamEventsResponse) -> Result<ChainUpdate, ChainError> {
-    use proto::stream_events_response::Event;
-    let trace = TraceContext(message.traceparent.as_str().into());
-    let references = |blocks: &[common::BlockId]| blocks.iter().map(block_ref).collect::<Result<_, _>>();
-    match message.event.ok_or(ChainError::Malformed("empty event"))? {
-        Event::Block(block) => {
-            let executed = convert::executed_from_proto(&block)?;
-            Ok(ChainUpdate::Chain(ChainEvent::Block(Arc::new(BlockDelta { executed, trace }))))
-        }
-        Event::Reverted(reverted) => {
-            Ok(ChainUpdate::Chain(ChainEvent::Reverted(references(&reverted.blocks)?)))
-        }
-        Event::PendingTransaction(message) => {
-            let PooledTransaction { transaction, sender, .. } = convert::pooled_from_proto(&message)?;
-            let hash = *transaction.tx_hash();
-            let pooled = PoolTransaction { hash, sender, transaction, trace };
-            Ok(ChainUpdate::Pool(PoolEvent::Pending(Arc::new(pooled))))
-        }
-        Event::Gap(gap) => {
-            let head = gap.head.as_ref().ok_or(ChainError::Malformed("gap without head"))?;
-            Ok(ChainUpdate::Gap(block_ref(head)?))
-        }
-    }
 }

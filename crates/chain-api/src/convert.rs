@@ -1,13 +1,16 @@
 //! Conversions between domain types and the contract's messages.
 
-use crate::{ChainError, PooledTransaction, diff};
+use crate::{ChainError, ChainUpdate, PendingVersion, PooledTransaction, diff};
 use alloy_consensus::TxEnvelope;
 use alloy_eips::eip2718::{Decodable2718, Encodable2718};
 use alloy_primitives::{Address, B256, U256};
 use alloy_rlp::{Decodable, Encodable};
 use bytes::Bytes;
 use quintet_proto::{chain::v1 as proto, common::v1 as common};
-use quintet_types::{Block, BlockRef, ExecutedBlock, RecoveredBlock, decode_receipts, encode_receipts};
+use quintet_types::{
+    Block, BlockDelta, BlockRef, ChainEvent, ExecutedBlock, PoolEvent, PoolTransaction, RecoveredBlock,
+    TraceContext, decode_receipts, encode_receipts,
+};
 use std::sync::Arc;
 
 /// RLP of a value, as message bytes.
@@ -51,6 +54,12 @@ pub(crate) fn from_quantity(bytes: &[u8], what: &'static str) -> Result<U256, Ch
 /// When the bytes are not exactly one block.
 pub fn block_from_bytes(bytes: &[u8]) -> Result<Block, ChainError> {
     from_rlp(bytes, "block")
+}
+
+impl From<PendingVersion> for proto::PendingVersion {
+    fn from(version: PendingVersion) -> Self {
+        Self { parent_hash: Bytes::copy_from_slice(version.parent.as_slice()), pool_version: version.pool }
+    }
 }
 
 /// Message form of an executed block.
@@ -103,4 +112,54 @@ pub(crate) fn pooled_from_proto(message: &proto::PoolTransaction) -> Result<Pool
         .map_err(|_| ChainError::Malformed("pool transaction"))?;
     let sender = Address::try_from(message.sender.as_ref()).map_err(|_| ChainError::Malformed("sender"))?;
     Ok(PooledTransaction { transaction, sender, pending: message.pending })
+}
+
+/// Message form of what `StreamEvents` delivers; also what an event bus between processes carries.
+pub fn update_to_proto(update: &ChainUpdate) -> proto::StreamEventsResponse {
+    use proto::stream_events_response::Event;
+    let (trace, event) = match update {
+        ChainUpdate::Chain(ChainEvent::Block(delta)) => {
+            (Some(&delta.trace), Event::Block(executed_to_proto(&delta.executed)))
+        }
+        ChainUpdate::Chain(ChainEvent::Reverted(blocks)) => {
+            let blocks = blocks.iter().copied().map(block_id).collect();
+            (None, Event::Reverted(proto::Reverted { blocks }))
+        }
+        ChainUpdate::Pool(PoolEvent::Pending(pooled)) => {
+            let message = pooled_to_proto(&pooled.transaction, pooled.sender, true);
+            (Some(&pooled.trace), Event::PendingTransaction(message))
+        }
+        ChainUpdate::Gap(head) => (None, Event::Gap(proto::Gap { head: Some(block_id(*head)) })),
+    };
+    let traceparent = trace.map(|trace| trace.0.to_string()).unwrap_or_default();
+    proto::StreamEventsResponse { traceparent, event: Some(event) }
+}
+
+/// What `StreamEvents` delivers, from its message.
+///
+/// # Errors
+/// When a field is not what the contract says.
+pub fn update_from_proto(message: &proto::StreamEventsResponse) -> Result<ChainUpdate, ChainError> {
+    use proto::stream_events_response::Event;
+    let trace = TraceContext(message.traceparent.as_str().into());
+    match message.event.as_ref().ok_or(ChainError::Malformed("empty event"))? {
+        Event::Block(block) => {
+            let executed = executed_from_proto(block)?;
+            Ok(ChainUpdate::Chain(ChainEvent::Block(Arc::new(BlockDelta { executed, trace }))))
+        }
+        Event::Reverted(reverted) => {
+            let blocks = reverted.blocks.iter().map(block_ref).collect::<Result<_, _>>()?;
+            Ok(ChainUpdate::Chain(ChainEvent::Reverted(blocks)))
+        }
+        Event::PendingTransaction(message) => {
+            let PooledTransaction { transaction, sender, .. } = pooled_from_proto(message)?;
+            let hash = *transaction.tx_hash();
+            let pooled = PoolTransaction { hash, sender, transaction, trace };
+            Ok(ChainUpdate::Pool(PoolEvent::Pending(Arc::new(pooled))))
+        }
+        Event::Gap(gap) => {
+            let head = gap.head.as_ref().ok_or(ChainError::Malformed("gap without head"))?;
+            Ok(ChainUpdate::Gap(block_ref(head)?))
+        }
+    }
 }

@@ -10,11 +10,13 @@ pub mod diff;
 mod error;
 mod types;
 
-pub use client::{ChainClient, EventStream, MESSAGE_LIMIT};
+pub use client::{BLOCK_HASH_METADATA, ChainClient, EventStream, MESSAGE_LIMIT};
 pub use convert::{
     block_from_bytes, block_id, executed_from_proto, executed_to_proto, pooled_to_proto, quantity, rlp,
+    update_from_proto, update_to_proto,
 };
 pub use error::ChainError;
 pub use types::{
-    BuildRequest, BuiltWork, ChainHead, ChainUpdate, PoolStatus, PooledTransaction, Submitted, SyncProgress,
+    BuildRequest, BuiltWork, ChainHead, ChainUpdate, ImportFailure, ImportSummary, NetworkInfo,
+    PendingAnswer, PendingVersion, PoolStatus, PooledTransaction, Submitted, SyncProgress,
 };

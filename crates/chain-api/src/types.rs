@@ -1,8 +1,9 @@
 //! Domain types of the chain contract.
 
+use crate::ChainError;
 use alloy_consensus::TxEnvelope;
 use alloy_primitives::{Address, B256, Bytes, U256};
-use quintet_types::{Block, BlockRef, ChainEvent, Header, PoolEvent};
+use quintet_types::{Block, BlockRef, ChainEvent, ExecutedBlock, Header, PoolEvent};
 use std::time::Duration;
 
 /// Where the chain stands.
@@ -96,6 +97,61 @@ pub struct Submitted {
     pub block: BlockRef,
     /// Whether it became the head.
     pub canonical: bool,
+}
+
+/// What a pending block is made of: it is built again only when one of these changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PendingVersion {
+    /// Hash of the head.
+    pub parent: B256,
+    /// Differs from any other state of the pool's executable transactions, also from before a restart.
+    pub pool: u64,
+}
+
+/// `chain`'s answer to who asks for the pending block.
+#[derive(Clone, Debug)]
+pub enum PendingAnswer {
+    /// The block that the caller holds is still the one.
+    Unchanged,
+    /// Another one.
+    Block {
+        /// The block, executed.
+        executed: ExecutedBlock,
+        /// What it is made of.
+        version: PendingVersion,
+    },
+}
+
+/// Which network `chain` is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkInfo {
+    /// The genesis block's hash.
+    pub genesis: B256,
+    /// What peers and `net_version` see.
+    pub network_id: u64,
+    /// The configuration as geth's `genesis.json` without `alloc`: the genesis block cannot be made from it.
+    pub genesis_json: String,
+}
+
+/// What an import of many blocks did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImportSummary {
+    /// Blocks imported.
+    pub imported: u64,
+    /// Blocks that were there already.
+    pub skipped: u64,
+    /// The head.
+    pub head: BlockRef,
+}
+
+/// Why an import of many blocks ended; every block before is imported.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct ImportFailure {
+    /// What `chain` said.
+    pub error: ChainError,
+    /// Hash of the block that it is about.
+    pub block: Option<B256>,
 }
 
 /// What `StreamEvents` delivers.

@@ -1,7 +1,7 @@
 //! A chain on a store of its own, into which blocks go as they do in the node.
 
 use alloy_rlp::Decodable;
-use quintet_chain::{BulkOptions, Chain, Config, EngineConfig, Imported, PendingConfig, genesis};
+use quintet_chain::{BulkOptions, Chain, Config, Imported, genesis};
 use quintet_chainspec::ChainSpec;
 use quintet_events::LocalBus;
 use quintet_store::{Durability, Options, Store};
@@ -35,9 +35,9 @@ impl Node {
         let store = quintet_store::open(directory.path(), &options).map_err(|error| error.to_string())?;
         let spec = Arc::new(spec);
         genesis::init(store.as_ref(), &spec).map_err(|error| error.to_string())?;
-        let engine = EngineConfig { check_work, ethash_directory: Some(ethash_directory()) };
+        let config = Config { check_work, ethash_directory: Some(ethash_directory()), ..Config::of(&spec) };
         let bus = Arc::new(LocalBus::default());
-        let chain = Chain::open_with(Arc::clone(&spec), Arc::clone(&store), bus, config(&spec), engine)
+        let chain = Chain::open(Arc::clone(&spec), Arc::clone(&store), bus, config)
             .map_err(|error| error.to_string())?;
         Ok(Self { chain, store, spec, _directory: directory })
     }
@@ -70,16 +70,6 @@ impl Node {
         let senders = recover_senders(&block.body.transactions, low_s).map_err(|error| error.to_string())?;
         let block = RecoveredBlock { hash: block.header.hash_slow(), block, senders };
         self.chain.import(block, 0).map_err(|error| error.to_string())
-    }
-}
-
-fn config(spec: &ChainSpec) -> Config {
-    Config {
-        pool: quintet_txpool::Config::default(),
-        journal: None,
-        network_id: spec.network_id(),
-        pending: PendingConfig::default(),
-        instant_finality: false,
     }
 }
 

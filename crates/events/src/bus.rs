@@ -8,11 +8,13 @@
 //!   look into the store.
 
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, Peekable};
 use futures::{Stream, StreamExt};
 use quintet_types::{BlockRef, ChainEvent, PoolEvent, TraceContext};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::watch;
 
 /// Something that `chain` publishes.
 #[derive(Clone, Debug)]
@@ -80,6 +82,9 @@ pub enum BusError {
     /// The bus cannot be reached now. Subscribers see a gap once it can.
     #[error("event bus unavailable: {0}")]
     Unavailable(Arc<str>),
+    /// What was given as a place in a log is none.
+    #[error("not a place in the log of pool events")]
+    Place,
 }
 
 /// The bus. Used as `Arc<dyn EventBus>`.
@@ -87,11 +92,12 @@ pub trait EventBus: Send + Sync {
     /// Tells every subscriber. Never waits for a slow one.
     ///
     /// # Errors
-    /// When the bus cannot be reached; the event is then not on it.
+    /// When the bus is known to be away, or too much waits for it; the event is then not on it.
     fn publish(&self, event: Event) -> BoxFuture<'_, Result<(), BusError>>;
 
-    /// Follows the events of `topics` from now on; with a `cursor`, from right behind that block, which was the
-    /// consumer's head. When the bus does not hold what followed the cursor, the first item is a [`Gap`].
+    /// Follows the events of `topics` from now on (see [`Subscription::ready`]); with a `cursor`, from right behind
+    /// that block, which was the consumer's head. When the bus does not hold what followed the cursor, the first item
+    /// is a [`Gap`].
     fn subscribe(&self, topics: Topics, cursor: Option<BlockRef>) -> Subscription;
 
     /// Why the bus cannot be reached now; `None` while it can. A bus within the process is always there.
@@ -102,8 +108,10 @@ pub trait EventBus: Send + Sync {
 
 /// One subscriber's events. Dropping it ends the subscription.
 pub struct Subscription {
-    events: BoxStream<'static, Result<Event, Gap>>,
+    events: Peekable<BoxStream<'static, Result<Event, Gap>>>,
     missed: Arc<AtomicU64>,
+    // Its senders are dropped once the stream has its place.
+    placing: Option<watch::Receiver<()>>,
 }
 
 impl Subscription {
@@ -113,12 +121,40 @@ impl Subscription {
         events: impl Stream<Item = Result<Event, Gap>> + Send + 'static,
         missed: Arc<AtomicU64>,
     ) -> Self {
-        Self { events: events.boxed(), missed }
+        Self { events: events.boxed().peekable(), missed, placing: None }
+    }
+
+    /// The same, over a stream that has no place on its bus yet: until it has, it holds the sender.
+    #[must_use]
+    pub(crate) fn with_placing(self, placing: watch::Receiver<()>) -> Self {
+        Self { placing: Some(placing), ..self }
+    }
+
+    /// Waits until the subscription has its place on the bus, or has something to give: what is published from then
+    /// on is not missed. Needed only without a cursor, by who cannot look into the store for what came before.
+    pub async fn ready(&mut self) {
+        let Some(mut placing) = self.placing.take() else { return };
+        let first = Pin::new(&mut self.events).peek();
+        tokio::select! {
+            biased;
+            _ = first => {}
+            // An error is that there is no sender any more.
+            _ = placing.changed() => {}
+        }
     }
 
     /// The next event; `None` once the bus is gone. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Result<Event, Gap>> {
-        self.events.next().await
+        let item = self.events.next().await;
+        match &item {
+            Some(Ok(event)) => {
+                let topic = if matches!(event, Event::Chain(_)) { "chain" } else { "pool" };
+                metrics::counter!("quintet_events_received_total", "topic" => topic).increment(1);
+            }
+            Some(Err(_)) => metrics::counter!("quintet_events_gaps_total").increment(1),
+            None => {}
+        }
+        item
     }
 
     /// How many pool events this subscriber was too slow for, so far.

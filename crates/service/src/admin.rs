@@ -64,8 +64,8 @@ async fn serve(
 ) -> Result<(), ServiceError> {
     let router = axum::Router::new()
         .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz).with_state(readiness))
-        .route("/metrics", get(render).with_state(metrics));
+        .route("/readyz", get(readyz).with_state(readiness.clone()))
+        .route("/metrics", get(render).with_state((metrics, readiness)));
     axum::serve(listener, router)
         .with_graceful_shutdown(supervisor.token().cancelled_owned())
         .await
@@ -79,6 +79,7 @@ async fn readyz(State(readiness): State<Readiness>) -> (StatusCode, String) {
     (status, readiness.report() + verdict)
 }
 
-async fn render(State(metrics): State<Metrics>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.render())
+async fn render(State((metrics, readiness)): State<(Metrics, Readiness)>) -> impl IntoResponse {
+    let text = metrics.render() + &readiness.render();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

@@ -1,5 +1,9 @@
-//! Layered configuration: a flag on the command line, else its `QUINTET_*` variable, else the TOML file of
-//! `--config`, else the default.
+//! Layered configuration: a flag on the command line, else its `QUINTET_*` variable, else the file that its
+//! `QUINTET_*_FILE` variable names, else the TOML file of `--config`, else the default.
+//!
+//! The file of a `QUINTET_*_FILE` variable holds nothing but the value, for secrets: `QUINTET_STORE_FILE=/run/secrets/store`
+//! gives `--store` what is in that file, without the newlines at its end. It is not looked at where the flag or the
+//! variable itself is set; otherwise it must be there and hold something.
 //!
 //! A program describes its flags once, with clap. From that, every long flag `--http.addr` also has the variable
 //! `QUINTET_HTTP_ADDR` and the file's key `http.addr`, which may be written as `addr` in a table `[http]`. A switch
@@ -9,8 +13,9 @@
 use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command, Parser};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// Names a configuration file; understood by every program.
@@ -34,6 +39,21 @@ pub enum ConfigError {
         /// The value.
         value: String,
         /// What is wrong with it, after a colon; or nothing.
+        reason: String,
+    },
+    /// The file that should hold a value does not.
+    #[error(
+        "a secret is missing: {variable} names {}, which {reason}; \
+         put the value of --{flag} into that file, or set {} instead", file.display(), self::variable(flag)
+    )]
+    Secret {
+        /// The flag, without dashes.
+        flag: String,
+        /// The variable that names the file.
+        variable: String,
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
         reason: String,
     },
     /// The configuration file cannot be read.
@@ -89,13 +109,31 @@ pub fn variable(flag: &str) -> String {
 /// # Errors
 /// See [`ConfigError`]; [`ConfigError::is_help`] tells apart what is not an error.
 pub fn parse<T: Parser>(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<T, ConfigError> {
-    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    parse_as(T::command(), args.into_iter().map(Into::into).collect(), Keys::All)
+}
+
+/// Which keys of the configuration file there may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// Those of the flags.
+    All,
+    /// Any: the file is another command's too.
+    Some,
+}
+
+fn parse_as<T: Parser>(command: Command, args: Vec<OsString>, keys: Keys) -> Result<T, ConfigError> {
     let mut values = match config_file(&args) {
         Some(file) => FileValues::read(file)?,
         None => FileValues::default(),
     };
-    let command = layered(T::command().arg(config_arg()), &mut values);
-    if let Some(key) = values.first_unused() {
+    let mut secrets = Secrets { given: args.clone(), ..Secrets::default() };
+    let command = command.arg(config_arg());
+    secrets.take_variables(&command);
+    let command = layered(command, &mut values, &mut secrets);
+    if let Some(error) = secrets.error {
+        return Err(error);
+    }
+    if let Some(key) = values.first_unused().filter(|_| keys == Keys::All) {
         return Err(ConfigError::UnknownKey { file: values.file, key });
     }
     let parsed =
@@ -106,7 +144,21 @@ pub fn parse<T: Parser>(args: impl IntoIterator<Item = impl Into<OsString>>) -> 
 /// Parses the process's own arguments; prints help or the error and exits when there is no configuration to run
 /// with.
 pub fn parse_or_exit<T: Parser>() -> T {
-    match parse(std::env::args_os()) {
+    or_exit(parse(std::env::args_os()))
+}
+
+/// The same with a text at the end of the help.
+pub(crate) fn parse_with_help_or_exit<T: Parser>(help: &'static str) -> T {
+    or_exit(parse_as(T::command().after_help(help), std::env::args_os().collect(), Keys::All))
+}
+
+/// The same for a command that knows only some of what a service is configured with.
+pub(crate) fn parse_some_or_exit<T: Parser>(args: impl IntoIterator<Item = OsString>) -> T {
+    or_exit(parse_as(T::command(), args.into_iter().collect(), Keys::Some))
+}
+
+fn or_exit<T>(parsed: Result<T, ConfigError>) -> T {
+    match parsed {
         Ok(config) => config,
         Err(ConfigError::Usage(error)) => error.exit(),
         Err(error) => {
@@ -139,8 +191,9 @@ fn config_file(args: &[OsString]) -> Option<PathBuf> {
     std::env::var_os(variable(CONFIG_FLAG)).filter(|file| !file.is_empty()).map(PathBuf::from)
 }
 
-/// Gives every long flag of `command` its variable, and the file's value as its default.
-fn layered(command: Command, values: &mut FileValues) -> Command {
+/// Gives every long flag of `command` its variable, and the value of its own file or of the configuration file as its
+/// default.
+fn layered(command: Command, values: &mut FileValues, secrets: &mut Secrets) -> Command {
     let command = command.mut_args(|arg| {
         let Some(flag) = arg.get_long().map(str::to_owned) else { return arg };
         let arg = match arg.get_env() {
@@ -153,12 +206,84 @@ fn layered(command: Command, values: &mut FileValues) -> Command {
         if flag == CONFIG_FLAG {
             return arg;
         }
-        match values.take(&flag, is_switch) {
+        let value = values.take(&flag, is_switch);
+        if is_switch && is_off(&variable(&flag)) {
+            // To clap, a switch that its variable sets is given, to whatever: it would be in conflict with others.
+            return arg.env(None);
+        }
+        if let Some(secret) = secrets.value(&flag) {
+            // A switch has no default that help could show.
+            return arg.required(false).default_values([secret]).hide_default_value(!is_switch);
+        }
+        match value {
             Some(value) => arg.required(false).default_values(value),
             None => arg,
         }
     });
-    command.mut_subcommands(|subcommand| layered(subcommand, values))
+    command.mut_subcommands(|subcommand| layered(subcommand, values, secrets))
+}
+
+/// Whether a variable switches off.
+fn is_off(variable: &str) -> bool {
+    let off = ["0", "f", "false", "n", "no", "off"];
+    std::env::var(variable).is_ok_and(|value| off.iter().any(|word| word.eq_ignore_ascii_case(&value)))
+}
+
+/// The values in the files of `QUINTET_*_FILE` variables.
+#[derive(Default)]
+struct Secrets {
+    /// The command line.
+    given: Vec<OsString>,
+    /// The flags' own variables: `--keys.file` has the one that would name a file for `--keys`.
+    variables: BTreeSet<String>,
+    /// The first that is missing.
+    error: Option<ConfigError>,
+}
+
+impl Secrets {
+    fn take_variables(&mut self, command: &Command) {
+        self.variables.extend(command.get_arguments().filter_map(Arg::get_long).map(variable));
+        for subcommand in command.get_subcommands() {
+            self.take_variables(subcommand);
+        }
+    }
+
+    /// The value for a flag that neither the command line nor its variable sets.
+    fn value(&mut self, flag: &str) -> Option<OsString> {
+        let of_flag = variable(flag);
+        let of_file = format!("{of_flag}_FILE");
+        if self.variables.contains(&of_file) || std::env::var_os(&of_flag).is_some() {
+            return None;
+        }
+        let file = PathBuf::from(std::env::var_os(&of_file).filter(|file| !file.is_empty())?);
+        let long = format!("--{flag}");
+        let sets = |given: &OsString| {
+            given
+                .to_str()
+                .and_then(|given| given.strip_prefix(&long))
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        };
+        if self.given.iter().any(sets) {
+            return None;
+        }
+        match secret(&file) {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                let missing = ConfigError::Secret { flag: flag.to_owned(), variable: of_file, file, reason };
+                self.error.get_or_insert(missing);
+                None
+            }
+        }
+    }
+}
+
+/// What a file holds, without the newlines at its end.
+fn secret(file: &Path) -> Result<OsString, String> {
+    let mut bytes = std::fs::read(file).map_err(|error| format!("cannot be read: {error}"))?;
+    while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        bytes.pop();
+    }
+    if bytes.is_empty() { Err("is empty".to_owned()) } else { Ok(OsString::from_vec(bytes)) }
 }
 
 /// Names flag and variable in clap's error about a value.

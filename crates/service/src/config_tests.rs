@@ -15,8 +15,10 @@ struct Program {
 #[derive(Debug, Args)]
 struct Http {
     /// Serve HTTP.
-    #[arg(id = "http", long = "http")]
+    #[arg(id = "http", long = "http", conflicts_with = "http.socket")]
     enabled: bool,
+    #[arg(id = "http.socket", long = "http.socket")]
+    socket: Option<String>,
     #[arg(id = "http.addr", long = "http.addr", default_value = "localhost")]
     addr: String,
     #[arg(id = "http.port", long = "http.port", default_value_t = 8545)]
@@ -75,7 +77,11 @@ fn the_file_sets_flags_of_subcommands() {
 fn child() {
     let args = std::env::var("TEST_ARGS").unwrap_or_default();
     match parse::<Program>(["program"].into_iter().chain(args.split_whitespace())) {
-        Ok(program) => println!("<{} {} {}>", program.http.enabled, program.http.addr, program.http.port),
+        Ok(Program { http: Http { enabled, addr, port, api, .. }, .. }) => {
+            let mut words = vec![enabled.to_string(), addr, port.to_string()];
+            words.extend(api);
+            println!("<{}>", words.join(" "));
+        }
         Err(error) => println!("<{error}>"),
     }
 }
@@ -99,6 +105,17 @@ fn variables_are_above_the_file_and_below_flags() {
     let port = ("QUINTET_HTTP_PORT", "2");
     assert_eq!(child_says(&[config, port, ("QUINTET_HTTP", "1")]), "true file 2");
     assert_eq!(child_says(&[config, port, ("TEST_ARGS", "--http.port 3")]), "false file 3");
+}
+
+#[test]
+fn a_switch_that_its_variable_turns_off_is_not_there() {
+    let file = file("http.enabled = true\n");
+    let config = ("QUINTET_CONFIG", file.path().to_str().expect("text"));
+    assert_eq!(child_says(&[config]), "true localhost 8545");
+    assert_eq!(child_says(&[config, ("QUINTET_HTTP", "False")]), "false localhost 8545");
+    let socket = ("TEST_ARGS", "--http.socket /s");
+    assert_eq!(child_says(&[socket, ("QUINTET_HTTP", "false")]), "false localhost 8545");
+    assert!(child_says(&[socket, ("QUINTET_HTTP", "true")]).contains("cannot be used with"));
 }
 
 #[test]
@@ -151,4 +168,49 @@ fn durations_are_written_as_in_geth() {
     for wrong in ["", "10", "s", "1d", "-1s", "1..2s", "99999999999999999999h"] {
         assert!(duration(wrong).is_err(), "{wrong:?}");
     }
+}
+
+#[test]
+fn a_variable_may_name_a_file_that_holds_the_value() {
+    let (addr, config) = (file("s3cret\r\n\n"), file("http.addr = \"file\"\n"));
+    let path = |file: &tempfile::NamedTempFile| file.path().to_str().expect("text").to_owned();
+    let (addr, config) = (path(&addr), path(&config));
+    let (of_file, of_config) =
+        (("QUINTET_HTTP_ADDR_FILE", addr.as_str()), ("QUINTET_CONFIG", config.as_str()));
+    assert_eq!(child_says(&[of_file, of_config]), "false s3cret 8545");
+    assert_eq!(child_says(&[of_file, ("QUINTET_HTTP_ADDR", "variable")]), "false variable 8545");
+    assert_eq!(child_says(&[of_file, ("TEST_ARGS", "--http.addr flag")]), "false flag 8545");
+    // Nor does the file have to be there then.
+    let missing = ("QUINTET_HTTP_ADDR_FILE", "/nowhere/secret");
+    assert_eq!(child_says(&[missing, ("TEST_ARGS", "--http.addr=flag")]), "false flag 8545");
+    assert_eq!(child_says(&[missing, ("QUINTET_HTTP_ADDR", "variable")]), "false variable 8545");
+}
+
+#[test]
+fn a_missing_secret_is_named_with_its_variable_and_file() {
+    let (empty, wrong) = (file("\n"), file("many\n"));
+    let path = |file: &tempfile::NamedTempFile| file.path().to_str().expect("text").to_owned();
+    for (named, reason) in [
+        ("/nowhere/secret".to_owned(), "cannot be read: No such file"),
+        (path(&empty), "is empty"),
+        ("/".to_owned(), "cannot be read"),
+    ] {
+        let said = child_says(&[("QUINTET_HTTP_ADDR_FILE", named.as_str())]);
+        let start = format!("a secret is missing: QUINTET_HTTP_ADDR_FILE names {named}, which {reason}");
+        assert!(said.starts_with(&start), "{said}");
+        assert!(said.contains("--http.addr") && said.contains("set QUINTET_HTTP_ADDR instead"), "{said}");
+    }
+    let said = child_says(&[("QUINTET_HTTP_PORT_FILE", path(&wrong).as_str())]);
+    assert!(said.starts_with("invalid value \"many\" for --http.port"), "{said}");
+}
+
+#[test]
+fn lists_and_switches_may_be_in_files_too() {
+    let (api, on) = (file("eth,net\n"), file("true"));
+    let path = |file: &tempfile::NamedTempFile| file.path().to_str().expect("text").to_owned();
+    let said = child_says(&[
+        ("QUINTET_HTTP_API_FILE", path(&api).as_str()),
+        ("QUINTET_HTTP_FILE", path(&on).as_str()),
+    ]);
+    assert_eq!(said, "true localhost 8545 eth net");
 }

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod config;
 mod error;
 pub mod grpc;
+mod health;
 pub mod info;
 pub mod metrics;
 mod names;

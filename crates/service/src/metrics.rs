@@ -1,4 +1,8 @@
 //! Prometheus metrics behind the `metrics` facade. Without a recorder the facade's macros cost nothing.
+//!
+//! [`catalogue`] names them all.
+
+pub mod catalogue;
 
 use crate::error::ServiceError;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -45,7 +49,10 @@ impl Metrics {
             .build_recorder();
         let handle = recorder.handle();
         match metrics::set_global_recorder(recorder) {
-            Ok(()) => Ok(Self { handle: RECORDER.get_or_init(|| handle).clone() }),
+            Ok(()) => {
+                catalogue::describe();
+                Ok(Self { handle: RECORDER.get_or_init(|| handle).clone() })
+            }
             // Another thread was first; without its handle the recorder is a foreign one.
             Err(error) => match RECORDER.get() {
                 Some(handle) => Ok(Self { handle: handle.clone() }),
@@ -83,6 +90,12 @@ fn render_process(text: &mut String) {
         let count = u32::try_from(entries.count()).unwrap_or(u32::MAX);
         metric("process_open_fds", "gauge", "Open file descriptors.", f64::from(count));
     }
+    if let Some(most) = most_fds() {
+        metric("process_max_fds", "gauge", "File descriptors that may be open.", most);
+    }
+    if let Some(moment) = start_time() {
+        metric("process_start_time_seconds", "gauge", "Start of the process since the Unix epoch.", moment);
+    }
 }
 
 fn cpu_seconds() -> Option<f64> {
@@ -91,6 +104,21 @@ fn cpu_seconds() -> Option<f64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |index: usize| fields.get(index)?.parse::<f64>().ok();
     Some((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
+
+/// The soft limit; none where there is no limit.
+fn most_fds() -> Option<f64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn start_time() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let since_boot: f64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let system = std::fs::read_to_string("/proc/stat").ok()?;
+    let boot: f64 = system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(boot + since_boot / TICKS_PER_SECOND)
 }
 
 fn resident_bytes() -> Option<f64> {

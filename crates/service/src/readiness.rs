@@ -5,6 +5,11 @@ use std::fmt::Write;
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// The metric of [`Readiness::render`].
+pub(crate) const CHECK_STATE: &str = "quintet_check_state";
+/// What it says.
+pub(crate) const CHECK_HELP: &str = "Readiness checks: 1 holds, 0.5 degraded, 0 fails.";
+
 type Checks = BTreeMap<Arc<str>, State>;
 
 /// What a check says.
@@ -70,6 +75,25 @@ impl Readiness {
         text
     }
 
+    /// Every check as a gauge in Prometheus' text format: 1 where it holds, 0.5 where it is degraded, 0 where it fails.
+    pub(crate) fn render(&self) -> String {
+        let checks = self.checks.borrow();
+        if checks.is_empty() {
+            return String::new();
+        }
+        let mut text = format!("# HELP {CHECK_STATE} {CHECK_HELP}\n# TYPE {CHECK_STATE} gauge\n");
+        for (name, state) in checks.iter() {
+            let value = match state {
+                State::Ok => 1.0,
+                State::Degraded(_) => 0.5,
+                State::Failed(_) => 0.0,
+            };
+            // Names are our own words: nothing in them needs quoting. Writing to a string cannot fail.
+            let _ = writeln!(text, "{CHECK_STATE}{{check=\"{name}\"}} {value}");
+        }
+        text
+    }
+
     /// Waits until readiness differs from `ready`; gives the new one.
     pub async fn changed_from(&self, ready: bool) -> bool {
         let mut checks = self.checks.subscribe();
@@ -126,6 +150,11 @@ mod tests {
         store.degraded("slow");
         head.fail("3 blocks behind");
         assert_eq!(readiness.report(), "[-]head failed: 3 blocks behind\n[~]store degraded: slow\n");
+        let metrics = readiness.render();
+        for line in ["quintet_check_state{check=\"head\"} 0\n", "quintet_check_state{check=\"store\"} 0.5\n"]
+        {
+            assert!(metrics.contains(line), "{metrics}");
+        }
         let waiting = readiness.clone();
         let change = tokio::spawn(async move { waiting.changed_from(false).await });
         head.ok();

@@ -3,9 +3,11 @@
 use crate::admin::{self, AdminConfig};
 use crate::config;
 use crate::error::ServiceError;
+use crate::health;
+use crate::metrics::catalogue;
 use crate::names::Service;
 use crate::readiness::Readiness;
-use crate::tasks::Supervisor;
+use crate::tasks::{Signals, Supervisor};
 use crate::telemetry::{self, TelemetryConfig};
 use std::future::Future;
 use std::process::ExitCode;
@@ -27,6 +29,11 @@ pub struct ProcessConfig {
     #[arg(id = "shutdown.timeout", long = "shutdown.timeout", value_name = "DURATION", default_value = "10s",
         help_heading = "Process", value_parser = config::duration)]
     pub shutdown_timeout: Duration,
+    /// How long to go on serving after a signal asked to stop, with readiness failing, so that load balancers look
+    /// elsewhere first.
+    #[arg(id = "shutdown.drain", long = "shutdown.drain", value_name = "DURATION", default_value = "0s",
+        help_heading = "Process", value_parser = config::duration)]
+    pub shutdown_drain: Duration,
 }
 
 /// What a starting service is given by its process.
@@ -53,13 +60,14 @@ where
 {
     let telemetry = telemetry::init(&process.telemetry, services)?;
     let context = Context::default();
-    let outcome = supervise(process, context, start).await;
+    let outcome = supervise(process, services, context, start).await;
     telemetry.shutdown(FLUSH_DEADLINE).await;
     outcome
 }
 
 async fn supervise<F, E>(
     process: &ProcessConfig,
+    services: &[Service],
     context: Context,
     start: impl FnOnce(Context) -> F,
 ) -> Result<(), E>
@@ -68,21 +76,57 @@ where
     E: From<ServiceError>,
 {
     let supervisor = context.supervisor.clone();
-    let started = async {
+    let readiness = context.readiness.clone();
+    let mut signals = Signals::new()?;
+    // The admin port comes before the service has registered what it needs: until it has started it is not ready.
+    let whole = readiness.register("start");
+    let starting = async {
         admin::start(&process.admin, &context.readiness, &supervisor).await?;
-        start(context).await
+        catalogue::begin(services);
+        start(context).await?;
+        whole.ok();
+        Ok::<(), E>(())
     };
-    let started = started.await;
-    if started.is_err() {
-        supervisor.shutdown();
+    // A start may wait long for what is not there yet, and must not keep the process from ending.
+    let started = tokio::select! {
+        started = starting => started,
+        name = signals.next() => {
+            tracing::info!("{name} received while starting, shutting down");
+            supervisor.shutdown();
+            Ok(())
+        }
+    };
+    if started.is_ok() {
+        drain(process.shutdown_drain, &readiness, &supervisor, &mut signals).await;
     }
-    let ended = supervisor.run_until_shutdown(process.shutdown_timeout).await;
+    let ended = supervisor.finish(process.shutdown_timeout, &mut signals).await;
     // The reason why it did not start comes before what followed from it.
     started?;
     Ok(ended?)
 }
 
-/// The whole `main` of a service's binary: parses its configuration, runs it, and tells how it ended in the exit
+/// Waits until the service is to stop. From then on it is not ready; what it serves goes on for as long as `time`, or
+/// until a second signal.
+async fn drain(time: Duration, readiness: &Readiness, supervisor: &Supervisor, signals: &mut Signals) {
+    let token = supervisor.token();
+    let name = tokio::select! {
+        name = signals.next() => name,
+        () = token.cancelled() => return,
+    };
+    readiness.register("process").fail("shutting down");
+    if time.is_zero() {
+        tracing::info!("{name} received, shutting down");
+        return;
+    }
+    tracing::info!("{name} received, draining for {time:?} (--shutdown.drain) before shutting down");
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        _ = signals.next() => tracing::info!("second signal, draining no longer"),
+        () = token.cancelled() => {}
+    }
+}
+
+/// The whole `main` of a service's binary: its subcommand `health`, or else parses its configuration, runs it, and tells how it ended in the exit
 /// code, with the reason on standard error.
 pub fn main<C, F, E>(
     service: Service,
@@ -94,7 +138,12 @@ where
     F: Future<Output = Result<(), E>>,
     E: From<ServiceError> + std::fmt::Display,
 {
-    let config: C = config::parse_or_exit();
+    let mut args = std::env::args_os();
+    let program = args.next();
+    if args.next().is_some_and(|arg| arg == health::SUBCOMMAND) {
+        return health::main(program.into_iter().chain(args));
+    }
+    let config: C = config::parse_with_help_or_exit(health::HELP);
     let process = process(&config).clone();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -112,5 +161,52 @@ where
             eprintln!("Fatal: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::drain;
+    use crate::readiness::Readiness;
+    use crate::tasks::{Signals, Supervisor};
+    use std::process::Command;
+    use std::time::{Duration, Instant};
+
+    const LONG: Duration = Duration::from_mins(1);
+
+    fn terminate() {
+        let killed = Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status();
+        assert!(killed.expect("kill runs").success());
+    }
+
+    /// Signals reach every listener of the process: these cases are one test.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn readiness_fails_before_anything_ends() {
+        let (readiness, supervisor) = (Readiness::new(), Supervisor::new());
+        readiness.register("store").ok();
+        let mut signals = Signals::new().expect("signals");
+        let (ready, token) = (readiness.clone(), supervisor.token());
+        let draining = tokio::spawn({
+            let (readiness, supervisor) = (readiness.clone(), supervisor.clone());
+            async move {
+                drain(LONG, &readiness, &supervisor, &mut signals).await;
+                signals
+            }
+        });
+        assert!(ready.is_ready());
+        terminate();
+        assert!(!tokio::time::timeout(LONG, ready.changed_from(true)).await.expect("a signal came"));
+        assert_eq!(ready.report(), "[-]process failed: shutting down\n[+]store ok\n");
+        assert!(!token.is_cancelled() && !draining.is_finished(), "it still serves");
+        // A second signal ends the draining.
+        let start = Instant::now();
+        terminate();
+        let mut signals = draining.await.expect("no panic");
+        assert!(start.elapsed() < LONG);
+
+        // A task that fails ends it without a signal.
+        supervisor.shutdown();
+        drain(LONG, &Readiness::new(), &supervisor, &mut signals).await;
+        supervisor.finish(LONG, &mut signals).await.expect("orderly");
     }
 }

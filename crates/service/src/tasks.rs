@@ -123,6 +123,14 @@ impl Supervisor {
             name = signals.next() => tracing::info!("{name} received, shutting down"),
             () = self.shared.token.cancelled() => {}
         }
+        self.finish(timeout, &mut signals).await
+    }
+
+    /// Shuts down: waits up to `timeout` for the tasks to finish. A signal stops the waiting.
+    ///
+    /// # Errors
+    /// See [`Self::run_until_shutdown`].
+    pub(crate) async fn finish(self, timeout: Duration, signals: &mut Signals) -> Result<(), ServiceError> {
         self.shared.token.cancel();
         self.shared.tracker.close();
         let cut_short = tokio::select! {
@@ -150,18 +158,18 @@ impl Supervisor {
 }
 
 /// The signals that ask a service to stop.
-struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, ServiceError> {
+    pub(crate) fn new() -> Result<Self, ServiceError> {
         let listen = |kind| signal(kind).map_err(ServiceError::Signal);
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -137,6 +137,12 @@ pub enum StoreError {
         /// The number.
         number: u64,
     },
+    /// An address that no engine has.
+    #[error("--store: there is no engine for {scheme}://; give postgres://… or a directory")]
+    UnknownEngine {
+        /// The address's scheme.
+        scheme: String,
+    },
     /// The database's address cannot be used.
     #[error("cannot use {url} as a chain store: {detail}")]
     BadAddress {
@@ -152,6 +158,17 @@ pub enum StoreError {
         /// The database, without a password.
         url: String,
         /// What was tried, and the answer.
+        detail: String,
+    },
+    /// The server does not know the user, the password or the database.
+    #[error(
+        "the server of chain store {url} refuses the connection: {detail}; \
+         check user, password and database in --store"
+    )]
+    LoginRefused {
+        /// The database, without a password.
+        url: String,
+        /// The server's words.
         detail: String,
     },
     /// Another process writes to the database, or this one does already.

@@ -13,12 +13,16 @@
 mod codec;
 mod embedded;
 mod error;
+mod location;
+mod offload;
 mod postgres;
 mod receipts;
 mod store;
 
 pub use embedded::{Durability, Options, open, open_temporary};
 pub use error::StoreError;
+pub use location::Location;
+pub use offload::offloaded;
 pub use postgres::{PostgresOptions, is_postgres, open_at, open_postgres};
 pub use store::{
     AccountChange, Commit, GENESIS_KEY, StateChanges, Store, TableStats, TransactionLocation, TrieFlush,

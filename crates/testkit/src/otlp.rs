@@ -38,9 +38,11 @@ impl TraceService for Store {
     ) -> Result<tonic::Response<otlp::ExportTraceServiceResponse>, tonic::Status> {
         for group in request.into_inner().resource_spans {
             let attributes = group.resource.unwrap_or_default().attributes;
-            let service = text(&attributes, "service.name").unwrap_or_default();
+            let of = |key| text(&attributes, key).unwrap_or_default().to_owned();
+            let (service, instance) = (of("service.name"), of("service.instance.id"));
             let spans = group.scope_spans.into_iter().flat_map(|scope| scope.spans);
-            self.0.lock().extend(spans.map(|record| Span { service: service.to_owned(), record }));
+            let span = |record| Span { service: service.clone(), instance: instance.clone(), record };
+            self.0.lock().extend(spans.map(span));
         }
         Ok(tonic::Response::new(otlp::ExportTraceServiceResponse::default()))
     }
@@ -97,6 +99,8 @@ impl Collector {
 pub struct Span {
     /// The resource's `service.name`.
     pub service: String,
+    /// The resource's `service.instance.id`, which tells replicas apart.
+    pub instance: String,
     /// What was sent.
     pub record: Record,
 }

@@ -6,7 +6,7 @@ use crate::error::NodeError;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::verify::{Checks, check_blocks, state_root};
-use quintet_chain::{ChainError, EngineConfig, genesis};
+use quintet_chain::{ChainError, Config, genesis};
 use quintet_store::Store;
 use quintet_types::BlockRef;
 use serde_json::json;
@@ -119,7 +119,8 @@ fn rollback(args: &RollbackArgs) -> Result<(), NodeError> {
     to_its_end(&args.logging, |interrupt| {
         let store = args.data.open(false)?;
         let spec = stored_spec(store.as_ref())?;
-        let chain = offline_chain(spec, store, EngineConfig::default())?;
+        let config = Config::of(&spec);
+        let chain = offline_chain(spec, store, config)?;
         let old = chain.head().block;
         if args.number > old.number {
             return Err(NodeError::AboveHead { number: args.number, head: old.number });

@@ -5,7 +5,7 @@ use crate::cli::DevArgs;
 use crate::error::NodeError;
 use crate::process::{self, Setup};
 use alloy_primitives::hex;
-use quintet_chain::{Config, EngineConfig, genesis};
+use quintet_chain::{Config, genesis};
 use quintet_chainspec::ChainSpec;
 use quintet_devnet::DevAccount;
 use quintet_gateway::{Signer, Signers};
@@ -34,14 +34,13 @@ pub(crate) fn dev(args: DevArgs) -> Result<(), NodeError> {
     let chain = Config {
         pool: (&args.shared.pool).into(),
         journal: args.data.datadir.is_some().then(|| args.data.journal()).transpose()?,
-        network_id: spec.network_id(),
         pending: pending(&miner),
         instant_finality: true,
+        ..Config::of(&spec)
     };
     let signers = accounts.iter().map(|account| Signer::from_secret(&account.secret()));
     let signers = Signers::new(signers.collect::<Result<_, _>>()?);
-    let engine = EngineConfig::default();
-    process::run(args.shared, Setup { spec: Arc::new(spec), store, chain, engine, miner, signers, dev: true })
+    process::run(args.shared, Setup { spec: Arc::new(spec), store, chain, miner, signers, dev: true })
 }
 
 /// What `quintet dev` says of its accounts. The keys are those of a well-known mnemonic: never send anything

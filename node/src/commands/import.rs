@@ -3,7 +3,7 @@
 //! Every run begins with the first file's first block; what is canonical already is passed over. Whatever ends a run,
 //! all blocks before that are in the store, and the next run goes on behind them.
 
-use super::{init_network, offline_chain, stored_spec, to_its_end};
+use super::{import_remote, init_network, offline_chain, stored_spec, to_its_end};
 use crate::chainfile::{ChainFile, ChainFileError, Place};
 use crate::cli::ImportArgs;
 use crate::error::NodeError;
@@ -11,7 +11,7 @@ use crate::interrupt::Interrupt;
 use crate::progress::{self, Progress};
 use alloy_primitives::B256;
 use parking_lot::Mutex;
-use quintet_chain::{BulkOptions, Chain, ChainError, EngineConfig, ImportError, Summary};
+use quintet_chain::{BulkOptions, Chain, ChainError, Config, ImportError, Summary};
 use quintet_store::Store;
 use quintet_types::{Block, BlockRef};
 use serde_json::{Value, json};
@@ -21,8 +21,9 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, Thread};
+use std::thread::{self, ScopedJoinHandle, Thread};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 
 /// Blocks whose places in their files are remembered: more than can be on their way at once.
 const REMEMBERED: usize = 1 << 17;
@@ -46,41 +47,49 @@ pub(crate) fn import(args: &ImportArgs) -> Result<(), NodeError> {
     }
     to_its_end(&logging, |interrupt| {
         let source = Source::new(&args.files, interrupt)?;
+        if let Some(url) = &args.chain_url {
+            return told(import_remote::run(url, source, !args.fake_pow, &Handle::current())?, args.json);
+        }
         let store = args.data.open_for_bulk(args.network.is_some())?;
         init_network(store.as_ref(), args.network.as_deref())?;
         let spec = stored_spec(store.as_ref())?;
-        let engine = EngineConfig {
+        let config = Config {
             check_work: !args.fake_pow,
             ethash_directory: Some(args.data.ethash(&args.ethash)?),
+            ..Config::of(&spec)
         };
-        let chain = offline_chain(spec, Arc::clone(&store), engine)?;
-        let run = run(&chain, store.as_ref(), source);
-        if args.json {
-            println!("{}", run.to_json());
-        } else {
-            println!("{}", run.to_text());
-        }
-        run.outcome
+        let chain = offline_chain(spec, Arc::clone(&store), config)?;
+        told(run(&chain, store.as_ref(), source), args.json)
     })
 }
 
+/// Prints what was done, and gives how it ended.
+fn told(run: Run, json: bool) -> Result<(), NodeError> {
+    if json {
+        println!("{}", run.to_json());
+    } else {
+        println!("{}", run.to_text());
+    }
+    run.outcome
+}
+
 /// What an import did, and how it ended.
-struct Run {
-    done: Option<Summary>,
-    head: BlockRef,
-    elapsed: Duration,
-    outcome: Result<(), NodeError>,
+pub(super) struct Run {
+    pub(super) done: Option<Summary>,
+    pub(super) head: BlockRef,
+    pub(super) elapsed: Duration,
+    pub(super) outcome: Result<(), NodeError>,
 }
 
 fn run(chain: &Chain, store: &dyn Store, source: Source<'_>) -> Run {
     let start = Instant::now();
     let track = Arc::clone(&source.track);
-    *track.known.lock() = chain.head().block.number;
+    track.set_known(chain.head().block.number);
     let report = Report::new(Arc::clone(&track), source.size);
     let imported = thread::scope(|scope| {
         let reporter = scope.spawn(|| report.until_done());
-        let _end = End { done: &report.done, reporter: reporter.thread().clone() };
-        chain.import_chain(source, &BulkOptions::default(), &|done| *report.newest.lock() = Some(*done))
+        let _end = End::of(&report, &reporter);
+        chain.import_chain(source, &BulkOptions::default(), &|done| report.set_newest(Some(*done)))
     });
     let newest = report.newest.into_inner();
     let (done, outcome) = match imported {
@@ -122,7 +131,7 @@ struct Met {
 
 /// What came out of the files so far.
 #[derive(Default)]
-struct Track {
+pub(super) struct Track {
     /// The blocks that came last.
     met: Mutex<VecDeque<Met>>,
     /// Number of the head before the import.
@@ -134,9 +143,29 @@ struct Track {
 }
 
 impl Track {
+    /// Blocks up to this number were there before.
+    pub(super) fn set_known(&self, number: u64) {
+        *self.known.lock() = number;
+    }
+
+    /// Whether a block of this number was there before.
+    pub(super) fn is_known(&self, number: u64) -> bool {
+        number <= *self.known.lock()
+    }
+
+    /// Hash of the block that came last.
+    pub(super) fn newest_hash(&self) -> B256 {
+        self.met.lock().back().map(|met| met.hash).unwrap_or_default()
+    }
+
+    /// Where a block came from.
+    pub(super) fn place_of(&self, hash: &B256) -> Option<Place> {
+        self.find(hash).map(|met| met.place)
+    }
+
     fn meet(&self, block: &Block, place: Place) {
         let read = self.read.load(Ordering::Relaxed);
-        if block.header.number <= *self.known.lock() {
+        if self.is_known(block.header.number) {
             self.skipped.store(read, Ordering::Relaxed);
         }
         let mut met = self.met.lock();
@@ -152,17 +181,17 @@ impl Track {
 }
 
 /// Why no more blocks come.
-enum SourceError {
+pub(super) enum SourceError {
     File(ChainFileError),
     Interrupted,
 }
 
 /// The blocks of all files, one after another.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     file: Option<ChainFile>,
     files: VecDeque<PathBuf>,
-    track: Arc<Track>,
-    size: u64,
+    pub(super) track: Arc<Track>,
+    pub(super) size: u64,
     interrupt: &'a Interrupt,
 }
 
@@ -183,7 +212,15 @@ impl<'a> Source<'a> {
         })
     }
 
-    fn try_next(&mut self) -> Result<Option<Block>, ChainFileError> {
+    /// The next block, and its RLP as it is in the file.
+    pub(super) fn next_raw(&mut self) -> Option<Result<(Block, Vec<u8>), SourceError>> {
+        if self.interrupt.requested() {
+            return Some(Err(SourceError::Interrupted));
+        }
+        self.try_next().map_err(SourceError::File).transpose()
+    }
+
+    fn try_next(&mut self) -> Result<Option<(Block, Vec<u8>)>, ChainFileError> {
         loop {
             let file = match &mut self.file {
                 Some(file) => file,
@@ -196,7 +233,7 @@ impl<'a> Source<'a> {
             if let Some(raw) = file.next_block()? {
                 let block = raw.decode()?;
                 self.track.meet(&block, raw.place);
-                return Ok(Some(block));
+                return Ok(Some((block, raw.rlp)));
             }
             self.file = None;
         }
@@ -207,15 +244,12 @@ impl Iterator for Source<'_> {
     type Item = Result<Block, SourceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.interrupt.requested() {
-            return Some(Err(SourceError::Interrupted));
-        }
-        self.try_next().map_err(SourceError::File).transpose()
+        Some(self.next_raw()?.map(|(block, _)| block))
     }
 }
 
 /// Tells how far the import is, from time to time.
-struct Report {
+pub(super) struct Report {
     track: Arc<Track>,
     size: u64,
     start: Instant,
@@ -225,9 +259,15 @@ struct Report {
 }
 
 /// Ends the report when the import ends, however it does.
-struct End<'a> {
+pub(super) struct End<'a> {
     done: &'a AtomicBool,
     reporter: Thread,
+}
+
+impl<'a> End<'a> {
+    pub(super) fn of<T>(report: &'a Report, reporter: &ScopedJoinHandle<'_, T>) -> Self {
+        Self { done: &report.done, reporter: reporter.thread().clone() }
+    }
 }
 
 impl Drop for End<'_> {
@@ -238,12 +278,17 @@ impl Drop for End<'_> {
 }
 
 impl Report {
-    fn new(track: Arc<Track>, size: u64) -> Self {
+    pub(super) fn new(track: Arc<Track>, size: u64) -> Self {
         Self { track, size, start: Instant::now(), newest: Mutex::new(None), done: AtomicBool::new(false) }
     }
 
+    /// Takes note of how far it is.
+    pub(super) fn set_newest(&self, newest: Option<Summary>) {
+        *self.newest.lock() = newest;
+    }
+
     /// Reports until all is done.
-    fn until_done(&self) {
+    pub(super) fn until_done(&self) {
         let mut progress = Progress::bytes("Importing", self.size);
         let mut before = (0, 0, self.start);
         while !self.done.load(Ordering::Acquire) {

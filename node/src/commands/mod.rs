@@ -4,6 +4,7 @@ mod db;
 mod dev;
 mod export;
 mod import;
+mod import_remote;
 mod node;
 
 pub(crate) use db::{db, verify};
@@ -14,7 +15,7 @@ pub(crate) use node::{init, node};
 
 use crate::error::NodeError;
 use crate::interrupt::Interrupt;
-use quintet_chain::{Chain, ChainError, Config, EngineConfig, PendingConfig, genesis};
+use quintet_chain::{Chain, ChainError, Config, PendingConfig, genesis};
 use quintet_chainspec::ChainSpec;
 use quintet_events::LocalBus;
 use quintet_miner::MinerConfig;
@@ -27,7 +28,8 @@ use std::time::Duration;
 /// How long the last spans may take to be sent.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Runs a command that works until it is done, on this thread, with logs and with signals heard.
+/// Runs a command that works until it is done, on this thread, with logs and with signals heard,
+/// and with a runtime for what is async in it.
 fn to_its_end<T>(
     logging: &TelemetryConfig,
     work: impl FnOnce(&Interrupt) -> Result<T, NodeError>,
@@ -42,7 +44,10 @@ fn to_its_end<T>(
         Ok::<_, NodeError>((telemetry, Interrupt::listen().map_err(NodeError::Runtime)?))
     };
     let (telemetry, interrupt) = runtime.block_on(started)?;
-    let outcome = work(&interrupt);
+    let outcome = {
+        let _entered = runtime.enter();
+        work(&interrupt)
+    };
     runtime.block_on(telemetry.shutdown(FLUSH_DEADLINE));
     runtime.shutdown_background();
     outcome
@@ -63,15 +68,8 @@ fn stored_spec(store: &dyn Store) -> Result<ChainSpec, NodeError> {
 
 /// The chain of a command that changes it while no node runs. Nobody listens, and the pool's journal is left to the
 /// node that comes next.
-fn offline_chain(spec: ChainSpec, store: Arc<dyn Store>, engine: EngineConfig) -> Result<Chain, NodeError> {
-    let config = Config {
-        pool: quintet_txpool::Config::default(),
-        journal: None,
-        network_id: spec.network_id(),
-        pending: PendingConfig::default(),
-        instant_finality: false,
-    };
-    Ok(Chain::open_with(Arc::new(spec), store, Arc::new(LocalBus::new()), config, engine)?)
+fn offline_chain(spec: ChainSpec, store: Arc<dyn Store>, config: Config) -> Result<Chain, NodeError> {
+    Ok(Chain::open(Arc::new(spec), store, Arc::new(LocalBus::new()), config)?)
 }
 
 fn pending(miner: &MinerConfig) -> PendingConfig {

@@ -4,7 +4,7 @@ use super::{init_network, pending};
 use crate::cli::{InitArgs, NodeArgs};
 use crate::error::NodeError;
 use crate::process::{self, Setup};
-use quintet_chain::{ChainError, Config, EngineConfig, genesis};
+use quintet_chain::{ChainError, Config, genesis};
 use quintet_chainspec::ChainSpec;
 use quintet_gateway::Signers;
 use std::sync::Arc;
@@ -39,15 +39,13 @@ pub(crate) fn node(args: NodeArgs) -> Result<(), NodeError> {
         journal: Some(args.data.journal()?),
         network_id: args.network_id.unwrap_or_else(|| spec.network_id()),
         pending: pending(&args.miner),
-        instant_finality: false,
+        ethash_directory: Some(args.data.ethash(&args.ethash)?),
+        ..Config::of(&spec)
     };
-    let engine =
-        EngineConfig { ethash_directory: Some(args.data.ethash(&args.ethash)?), ..EngineConfig::default() };
     let setup = Setup {
         spec: Arc::new(spec),
         store,
         chain,
-        engine,
         miner: args.miner,
         signers: Signers::default(),
         dev: false,

@@ -8,7 +8,7 @@
 
 use alloy_rlp::Decodable as _;
 use clap::Parser;
-use quintet_chain::{BulkOptions, Chain, Config, EngineConfig, PendingConfig, Progress, genesis};
+use quintet_chain::{BulkOptions, Chain, Config, Progress, genesis};
 use quintet_chainspec::ChainSpec;
 use quintet_events::LocalBus;
 use quintet_store::{Durability, Store};
@@ -51,16 +51,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let store = open(arguments.store.as_deref().or(database.as_deref()))?;
     let spec = ChainSpec::from_json(&fs::read_to_string(&arguments.genesis)?)?;
     genesis::init(store.as_ref(), &spec)?;
-    let config = Config {
-        pool: quintet_txpool::Config::default(),
-        journal: None,
-        network_id: spec.network_id(),
-        pending: PendingConfig::default(),
-        instant_finality: false,
-    };
-    let engine = EngineConfig { check_work: !arguments.fakepow, ethash_directory: None };
-    let chain =
-        Chain::open_with(Arc::new(spec), Arc::clone(&store), Arc::new(LocalBus::new()), config, engine)?;
+    let config = Config { check_work: !arguments.fakepow, ..Config::of(&spec) };
+    let chain = Chain::open(Arc::new(spec), Arc::clone(&store), Arc::new(LocalBus::new()), config)?;
     let file = fs::read(&arguments.chain)?;
     let mut rest = file.as_slice();
     let blocks = iter::from_fn(|| (!rest.is_empty()).then(|| Block::decode(&mut rest)))

@@ -2,9 +2,10 @@
 
 use crate::chain::{Built, Chain, Executed, Head};
 use crate::error::ChainError;
+use crate::stage::timed;
 use crate::verify::{TrieRoots, engine_failed};
-use alloy_primitives::{Address, B256, U256};
-use quintet_chain_api::{BuildRequest, BuiltWork};
+use alloy_primitives::{Address, U256};
+use quintet_chain_api::{BuildRequest, BuiltWork, PendingVersion};
 use quintet_chainspec::Consensus as Kind;
 use quintet_consensus::{Parent, next_gas_limit};
 use quintet_evm::{BlockAttributes, BlockBuilder, BuildError, BuiltBlock, Remedy};
@@ -54,6 +55,11 @@ impl Chain {
         Ok(Some(work))
     }
 
+    /// What the block that would be sealed now is made of.
+    pub fn pending_version(&self) -> PendingVersion {
+        PendingVersion { parent: self.head().block.hash, pool: self.pool.version() }
+    }
+
     /// The block that would be sealed now.
     ///
     /// # Errors
@@ -97,12 +103,13 @@ impl Chain {
         let mut roots = TrieRoots(&trie);
         let mut builder =
             BlockBuilder::start(&self.spec, &head.header, head.block.hash, attributes, &state, &mut roots)?;
-        let fees = info_span!("execute").in_scope(|| self.take_transactions(&mut builder, request))?;
+        let fees =
+            timed("execute", &info_span!("execute"), || self.take_transactions(&mut builder, request))?;
         let BuiltBlock { mut block, senders, receipts, diff, .. } = builder.finish()?;
         if senders.is_empty() && !request.allow_empty {
             return Ok(None);
         }
-        let (root, update) = info_span!("state root").in_scope(|| trie.update(&diff))?;
+        let (root, update) = timed("state_root", &info_span!("state root"), || trie.update(&diff))?;
         block.header.state_root = root;
         let total_difficulty = head.total_difficulty.saturating_add(block.header.difficulty);
         let block = RecoveredBlock { hash: block.header.hash_slow(), block, senders };
@@ -173,11 +180,4 @@ impl Chain {
         }
         Ok(fees)
     }
-}
-
-/// The identity of a pending block: it is built again only when one of these changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PendingKey {
-    pub(crate) head: B256,
-    pub(crate) pool: u64,
 }

@@ -2,10 +2,12 @@
 
 use crate::ancestry::{Ancestors, StoredSnapshots};
 use crate::bad::BadBlocks;
-use crate::config::{Config, EngineConfig};
+use crate::config::Config;
 use crate::error::ChainError;
+use crate::import::Seals;
 use crate::pool::TransactionPool;
 use crate::side::Sides;
+use crate::stage::timed;
 use crate::trie::{Flushing, HeadTrie};
 use alloy_primitives::{Address, B256, U256};
 use arc_swap::ArcSwap;
@@ -18,11 +20,15 @@ use quintet_trie::TrieUpdate;
 use quintet_types::{Block, BlockRef, ExecutedBlock, Header, RecoveredBlock};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tracing::info_span;
 
 /// Blocks that were built and may come back sealed.
 const BUILT_BLOCKS: usize = 8;
 /// Bytes of executed blocks that a reorg commits at once. A longer branch takes the head in several steps.
 const REORG_WINDOW: usize = 256 << 20;
+/// Where the store keeps the newest fencing token of miners: eight bytes, big-endian.
+const FENCING_KEY: &str = "fencing_token";
 /// Under instant finality, a block in this many is final, as in a beacon chain's epochs.
 const FINALITY_EPOCH: u64 = 32;
 
@@ -74,6 +80,8 @@ pub(crate) struct Built {
 pub struct Chain {
     pub(crate) spec: Arc<ChainSpec>,
     pub(crate) engine: Engine,
+    /// The same rules, with proofs of work taken for valid.
+    trusting: Engine,
     pub(crate) ancestors: Ancestors,
     pub(crate) bad: BadBlocks,
     pub(crate) sides: Sides,
@@ -87,6 +95,8 @@ pub struct Chain {
     pub(crate) writer: Mutex<u64>,
     /// Bytes of executed blocks that a reorg commits at once.
     pub(crate) reorg_window: usize,
+    /// Whether a commit failed, so that the store's head may be another than this one's.
+    pub(crate) unsettled: AtomicBool,
     /// Blocks built here, newest last.
     pub(crate) built: Mutex<VecDeque<Built>>,
 }
@@ -102,30 +112,18 @@ impl Chain {
         bus: Arc<dyn EventBus>,
         config: Config,
     ) -> Result<Self, ChainError> {
-        Self::open_with(spec, store, bus, config, EngineConfig::default())
-    }
-
-    /// The same, with other settings of the consensus engine than the default ones.
-    ///
-    /// # Errors
-    /// See [`Self::open`].
-    pub fn open_with(
-        spec: Arc<ChainSpec>,
-        store: Arc<dyn Store>,
-        bus: Arc<dyn EventBus>,
-        config: Config,
-        engine: EngineConfig,
-    ) -> Result<Self, ChainError> {
         let head = store.head()?.ok_or(ChainError::Uninitialised)?;
         let head = stored_head(store.as_ref(), head)?;
         let options = Options {
-            check_work: engine.check_work,
-            ethash_directory: engine.ethash_directory,
+            check_work: config.check_work,
+            ethash_directory: config.ethash_directory.clone(),
             snapshots: Arc::new(StoredSnapshots(Arc::clone(&store))),
         };
+        let newest_token = stored_token(store.as_ref())?;
         let trie = HeadTrie::open(Arc::clone(&store), head.block, head.header.state_root)?;
         let pool = TransactionPool::open(&config, &spec, Arc::clone(&store), &head)?;
         Ok(Self {
+            trusting: Engine::new(Arc::clone(&spec), Options { check_work: false, ..options.clone() }),
             engine: Engine::new(Arc::clone(&spec), options),
             ancestors: Ancestors::new(Arc::clone(&store)),
             bad: BadBlocks::default(),
@@ -137,10 +135,19 @@ impl Chain {
             config,
             head: ArcSwap::from_pointee(head),
             trie: RwLock::new(trie),
-            writer: Mutex::new(0),
+            writer: Mutex::new(newest_token),
             reorg_window: REORG_WINDOW,
+            unsettled: AtomicBool::new(false),
             built: Mutex::default(),
         })
+    }
+
+    /// The rules that a block is judged by.
+    pub(crate) const fn engine_for(&self, seals: Seals) -> &Engine {
+        match seals {
+            Seals::Checked => &self.engine,
+            Seals::Trusted => &self.trusting,
+        }
     }
 
     /// The head.
@@ -206,7 +213,6 @@ impl Chain {
 
     /// Commits blocks on top of `ancestor`, which is the head unless this is a reorg, and makes the last one
     /// the head. The trie moves with the commit.
-    #[tracing::instrument(name = "commit", skip_all, fields(blocks = blocks.len().cast_signed()))]
     pub(crate) fn commit(
         &self,
         trie: &mut HeadTrie,
@@ -215,12 +221,17 @@ impl Chain {
     ) -> Result<(), ChainError> {
         let behind = ancestor.is_some_and(|ancestor| ancestor.number < trie.base().number);
         let flushing = trie.freeze(behind);
-        self.store.commit(Commit {
+        let commit = Commit {
             unwind_to: ancestor.map(|ancestor| ancestor.number),
             blocks: blocks.to_vec(),
             trie: flushing.as_ref().map(Flushing::to_flush),
             ..Commit::default()
-        })?;
+        };
+        let span = info_span!("commit", blocks = blocks.len().cast_signed());
+        timed("commit", &span, || self.write(commit))?;
+        for block in blocks.iter().map(|executed| &executed.block) {
+            tracing::debug!(number = block.header().number, hash = %block.hash, "Committed");
+        }
         if flushing.is_some() {
             trie.flushed();
         }
@@ -230,6 +241,7 @@ impl Chain {
     /// Makes a committed block the head that readers see.
     pub(crate) fn set_head(&self, head: Head) {
         metrics::gauge!("quintet_chain_head_number").set(head.block.number as f64);
+        metrics::gauge!("quintet_chain_head_timestamp_seconds").set(head.header.timestamp as f64);
         self.head.store(Arc::new(head));
     }
 
@@ -238,14 +250,37 @@ impl Chain {
         stored_head(self.store.as_ref(), block)
     }
 
+    /// Takes note of a miner's fencing token, and refuses one that is older than the newest. The newest is in the
+    /// store before anything is done under it, so that it holds after a restart too.
+    pub(crate) fn fence(&self, newest: &mut u64, token: u64) -> Result<(), ChainError> {
+        if token == 0 || token == *newest {
+            return Ok(());
+        }
+        if token < *newest {
+            return Err(ChainError::Fenced { token, newest: *newest });
+        }
+        let meta = vec![(FENCING_KEY.to_owned(), Some(token.to_be_bytes().to_vec().into()))];
+        self.write(Commit { meta, ..Commit::default() })?;
+        *newest = token;
+        Ok(())
+    }
+
     /// Writes the trie's dirty nodes, so that the next start has nothing to compute again.
     ///
     /// # Errors
     /// When the store cannot be written; nothing is lost then.
     pub fn close(&self) -> Result<(), ChainError> {
         let _writer = self.writer.lock();
+        self.settle()?;
         self.trie.write().write()
     }
+}
+
+/// The newest fencing token that was used; 0 if there was none.
+fn stored_token(store: &dyn Store) -> Result<u64, ChainError> {
+    let Some(bytes) = store.meta(FENCING_KEY)? else { return Ok(0) };
+    let token = bytes.as_ref().try_into().map(u64::from_be_bytes);
+    token.map_err(|_| ChainError::BadRecord(FENCING_KEY))
 }
 
 fn stored_head(store: &dyn Store, block: BlockRef) -> Result<Head, ChainError> {

@@ -2,6 +2,8 @@
 
 use alloy_primitives::Address;
 use clap::Args;
+use quintet_chainspec::ChainSpec;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Settings of the transaction pool (`--txpool.*`). Each flag also has its `QUINTET_TXPOOL_*` variable.
@@ -61,35 +63,42 @@ impl From<&PoolArgs> for quintet_txpool::Config {
     }
 }
 
-/// Settings of the consensus engine.
-#[derive(Clone, Debug)]
-pub struct EngineConfig {
-    /// Whether seals of proof of work are checked; geth's `--fakepow` does not.
-    pub check_work: bool,
-    /// Directory of ethash's caches; `None` keeps them in memory only.
-    pub ethash_directory: Option<std::path::PathBuf>,
-}
-
-impl Default for EngineConfig {
-    /// Seals are checked, and caches are in memory.
-    fn default() -> Self {
-        Self { check_work: true, ethash_directory: None }
-    }
-}
-
 /// Settings of the chain service.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The pool's rules.
     pub pool: quintet_txpool::Config,
     /// File of the pool's journal; `None` keeps the pool in memory only.
-    pub journal: Option<std::path::PathBuf>,
+    pub journal: Option<PathBuf>,
     /// The network id that peers and `net_version` see.
     pub network_id: u64,
     /// What a pending block is built with: who gets its fees, and the gas limit to move towards.
     pub pending: PendingConfig,
     /// Blocks are safe at once and final every 32 blocks, as under a sole sealer (`quintet dev`).
     pub instant_finality: bool,
+    /// Whether seals of proof of work are checked; geth's `--fakepow` does not.
+    pub check_work: bool,
+    /// Directory of ethash's caches; `None` keeps them in memory only.
+    pub ethash_directory: Option<PathBuf>,
+}
+
+impl Config {
+    /// The settings of a chain of `spec` where nothing else is said: a pool in memory, seals are checked, and blocks
+    /// stay at the genesis block's gas limit.
+    pub fn of(spec: &ChainSpec) -> Self {
+        Self {
+            pool: quintet_txpool::Config::default(),
+            journal: None,
+            network_id: spec.network_id(),
+            pending: PendingConfig {
+                gas_limit_target: spec.genesis_header().gas_limit,
+                ..PendingConfig::default()
+            },
+            instant_finality: false,
+            check_work: true,
+            ethash_directory: None,
+        }
+    }
 }
 
 /// How `pending` blocks are built.

@@ -1,14 +1,53 @@
 //! What can go wrong in `chain`, and what its callers see of it.
 
 use alloy_primitives::B256;
-use quintet_evm::ExecutionError;
-use quintet_service::grpc::{Classify, ErrorKind};
+use quintet_evm::{DatabaseError, ExecutionError};
+use quintet_service::ServiceError;
+use quintet_service::grpc::{Classify, ErrorKind, to_status};
 use quintet_store::StoreError;
 use quintet_trie::TrieError;
 use quintet_txpool::PoolError;
 use quintet_types::StateError;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+use tonic::Status;
+
+/// Why the service did not start or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// What every process can fail with.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    /// The chain could not be opened.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// Redis's address is none.
+    #[error(transparent)]
+    Redis(#[from] quintet_redis::AddressError),
+    /// The development network's accounts could not be derived.
+    #[error(transparent)]
+    Accounts(#[from] quintet_devnet::AccountsError),
+    /// The network's configuration.
+    #[error(transparent)]
+    Spec(#[from] quintet_chainspec::ChainSpecError),
+    /// A file cannot be read.
+    #[error("cannot read {}: {source} (--genesis)", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A genesis file is not valid.
+    #[error("invalid genesis file {}: {source} (--genesis)", path.display())]
+    Genesis {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: quintet_chainspec::ChainSpecError,
+    },
+}
 
 /// A failed operation of the chain service.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +109,17 @@ pub enum ChainError {
         /// What is wrong with it.
         source: quintet_txpool::journal::JournalError,
     },
+    /// The data directory cannot be made.
+    #[error("cannot make the data directory {}: {source} (--datadir)", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: Arc<io::Error>,
+    },
+    /// A record of the store is not what was written.
+    #[error("the store's record {0} is damaged: restore the store from a backup")]
+    BadRecord(&'static str),
     /// There is no chain in the data directory.
     #[error("the data directory has no chain: run `quintet init GENESIS.json` with the same --datadir first")]
     Uninitialised,
@@ -120,8 +170,56 @@ pub enum ChainError {
     Task(#[from] tokio::task::JoinError),
 }
 
+impl ChainError {
+    /// The store's failure that this is, or that lies beneath it.
+    pub fn store_failure(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::State(error)
+            | Self::Trie(TrieError::Read(error))
+            | Self::Execution(ExecutionError::Database(DatabaseError::State(error))) => beneath(error),
+            _ => None,
+        }
+    }
+
+    /// Whether the store is away: the same may succeed once it is back.
+    pub fn is_store_away(&self) -> bool {
+        matches!(self.store_failure(), Some(StoreError::Unavailable { .. }))
+    }
+
+    /// Whether this process must not go on: another one has written to its store.
+    pub(crate) fn is_fatal(&self) -> bool {
+        matches!(
+            self.store_failure(),
+            Some(
+                StoreError::Overtaken { .. }
+                    | StoreError::DatabaseSchema { .. }
+                    | StoreError::ReadOnly { .. }
+            )
+        )
+    }
+
+    /// The status that answers a failed request. That the store is away, and not where it is, leaves the service.
+    pub(crate) fn to_status(&self) -> Status {
+        if self.is_store_away() {
+            tracing::warn!(error = %self, "the store is away");
+            return Status::unavailable("the chain's store is away; try again");
+        }
+        to_status(self)
+    }
+}
+
+/// The store's failure that was met while a state was read.
+fn beneath(error: &StateError) -> Option<&StoreError> {
+    let error = error.0.as_ref();
+    error.downcast_ref().or_else(|| error.downcast_ref::<ChainError>()?.store_failure())
+}
+
 impl Classify for ChainError {
     fn kind(&self) -> ErrorKind {
+        if self.is_store_away() {
+            return ErrorKind::Unavailable;
+        }
         match self {
             Self::InvalidRequest(_)
             | Self::InvalidBlock { .. }
@@ -136,7 +234,9 @@ impl Classify for ChainError {
             | Self::JournalDamaged { .. } => ErrorKind::FailedPrecondition,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Journal(_) => ErrorKind::Unavailable,
-            Self::TrieMismatch { .. }
+            Self::BadRecord(_)
+            | Self::Directory { .. }
+            | Self::TrieMismatch { .. }
             | Self::Store(_)
             | Self::Trie(_)
             | Self::State(_)

@@ -2,6 +2,7 @@
 
 use crate::chain::{Chain, Executed, Head};
 use crate::error::ChainError;
+use crate::stage::timed;
 use crate::verify::{self, invalid, judged};
 use alloy_primitives::{Address, U256};
 use quintet_consensus::{Consensus, Parent, Weight, check_body, prefers};
@@ -30,6 +31,16 @@ pub enum Imported {
     },
 }
 
+/// Whether the seals of imported blocks are looked at. A caller that has checked them may say so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Seals {
+    /// As the engine's settings have it.
+    #[default]
+    Checked,
+    /// Proofs of work are taken for valid, those of uncles too.
+    Trusted,
+}
+
 impl Chain {
     /// Imports a block whose senders are recovered. `fencing_token` is the miner's lease; 0 without one.
     ///
@@ -37,21 +48,31 @@ impl Chain {
     /// When the block is not valid, its parent is not held, or the node failed. Nothing changed then.
     pub fn import(&self, block: RecoveredBlock, fencing_token: u64) -> Result<Imported, ChainError> {
         let mut newest_token = self.writer.lock();
-        if fencing_token < *newest_token && fencing_token != 0 {
-            return Err(ChainError::Fenced { token: fencing_token, newest: *newest_token });
-        }
-        *newest_token = fencing_token.max(*newest_token);
-        self.import_one(block)
+        self.settle()?;
+        self.fence(&mut newest_token, fencing_token)?;
+        self.import_one(block, Seals::Checked)
     }
 
     /// The same, for who holds the writer's lock.
+    pub(crate) fn import_one(&self, block: RecoveredBlock, seals: Seals) -> Result<Imported, ChainError> {
+        let imported = self.take_in(block, seals);
+        let outcome = match &imported {
+            Ok(Imported::Head) => "head",
+            Ok(Imported::Side) => "side",
+            Ok(Imported::Known { .. }) => "known",
+            Err(_) => "refused",
+        };
+        metrics::counter!("quintet_chain_blocks_total", "outcome" => outcome).increment(1);
+        imported
+    }
+
     #[tracing::instrument(
         name = "import block", skip_all, err(level = "warn"),
         fields(number = block.header().number.cast_signed(), hash = %block.hash, txs = block.senders.len().cast_signed())
     )]
-    pub(crate) fn import_one(&self, block: RecoveredBlock) -> Result<Imported, ChainError> {
+    fn take_in(&self, block: RecoveredBlock, seals: Seals) -> Result<Imported, ChainError> {
         let start = Instant::now();
-        self.settle_trie()?;
+        self.settle()?;
         self.bad.check(&block)?;
         let known = self.store.block_number(&block.hash)?.is_some();
         if known && self.store.canonical_hash(block.header().number)? == Some(block.hash) {
@@ -65,7 +86,7 @@ impl Chain {
         if known && !preferred {
             return Ok(Imported::Known { canonical: false });
         }
-        let rules = self.engine.after(parent_td);
+        let rules = self.engine_for(seals).after(parent_td);
         let parent =
             Parent { header: &parent, hash: block.header().parent_hash, total_difficulty: parent_td };
         // What was built here replaces what came, whose body nobody has looked at.
@@ -80,7 +101,7 @@ impl Chain {
             let block = Arc::new(block);
             self.bad.learn(self.execute_aside(&block))?;
             let side_blocks = vec![(block, total_difficulty)];
-            self.store.commit(Commit { side_blocks, ..Commit::default() })?;
+            self.write(Commit { side_blocks, ..Commit::default() })?;
             return Ok(Imported::Side);
         }
         Ok(Imported::Head)
@@ -161,11 +182,24 @@ impl Chain {
 
     /// Tells the bus. A bus that is away costs its consumers a resync, and `chain` nothing.
     pub(crate) fn publish_event(&self, event: ChainEvent) {
-        let _span = info_span!("publish").entered();
-        if let Err(error) = futures::executor::block_on(self.bus.publish(event.into())) {
+        if let ChainEvent::Reverted(blocks) = &event {
+            metrics::counter!("quintet_chain_reorgs_total").increment(1);
+            metrics::counter!("quintet_chain_reverted_blocks_total").increment(blocks.len() as u64);
+        }
+        let span = info_span!("publish", otel.kind = "producer");
+        let published =
+            timed("publish", &span, || futures::executor::block_on(self.bus.publish(event.into())));
+        count_published("chain", published.is_ok());
+        if let Err(error) = published {
             tracing::warn!(%error, "event not published");
         }
     }
+}
+
+/// Counts an event that was given to the bus.
+pub(crate) fn count_published(topic: &'static str, taken: bool) {
+    let metric = if taken { "quintet_events_published_total" } else { "quintet_events_unpublished_total" };
+    metrics::counter!(metric, "topic" => topic).increment(1);
 }
 
 /// Refuses a block from too far ahead of this node's clock.

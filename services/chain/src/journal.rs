@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 /// Appends that may wait for the disk; a sender beyond that waits for its turn.
@@ -106,7 +107,10 @@ impl Appender {
             for append in &batch {
                 bytes.extend_from_slice(&append.record);
             }
+            let start = Instant::now();
             let outcome = self.write(&bytes).map_err(Arc::new);
+            metrics::histogram!("quintet_chain_journal_sync_duration_seconds").record(start.elapsed());
+            metrics::counter!("quintet_chain_journal_records_total").increment(batch.len() as u64);
             if let Err(error) = &outcome {
                 tracing::error!(%error, path = %self.path.display(), "cannot write the transaction journal");
             }
@@ -115,6 +119,7 @@ impl Appender {
                 let _ = append.done.send(outcome.clone());
             }
             self.compact();
+            metrics::gauge!("quintet_chain_journal_bytes").set(self.length as f64);
         }
     }
 

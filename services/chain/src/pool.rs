@@ -5,6 +5,7 @@ use crate::chain::Head;
 use crate::config::Config;
 use crate::error::ChainError;
 use crate::journal::Journal;
+use crate::stage::timed;
 use alloy_consensus::transaction::SignerRecoverable;
 use alloy_consensus::{Signed, TxEip4844Variant, TxEip4844WithSidecar, TxEnvelope};
 use alloy_primitives::{Address, B256, map::HashSet};
@@ -20,13 +21,18 @@ use quintet_txpool::{
 use quintet_types::{
     Account, ExecutedBlock, PoolEvent, PoolTransaction, RecoveredBlock, TraceContext, Transaction,
 };
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 /// Pool events that may wait for the bus. They are hints: beyond that they are dropped.
 const EVENT_QUEUE: usize = 16_384;
+
+/// Times that an account is read without the pool's lock, where heads follow each other quickly.
+const UNLOCKED_READS: usize = 3;
 
 /// The pool on the current head.
 pub struct TransactionPool {
@@ -38,6 +44,8 @@ pub struct TransactionPool {
     /// Taken by the task that publishes them.
     outbox: Mutex<Option<mpsc::Receiver<PoolEvent>>>,
     epoch: Instant,
+    /// Where the versions begin: whoever holds one from before a restart must not take it for one of these.
+    first_version: u64,
 }
 
 struct State {
@@ -68,6 +76,7 @@ impl TransactionPool {
             events,
             outbox: Mutex::new(Some(outbox)),
             epoch: Instant::now(),
+            first_version: RandomState::new().hash_one(head.block.hash),
         });
         if let Some(path) = &pool.journal_path {
             pool.reload(Journal::read(path)?);
@@ -140,7 +149,7 @@ impl TransactionPool {
             self.insert(submission)?
         };
         if let (Some(journal), Some(record)) = (self.journal.get(), record) {
-            journal.append(record).await?;
+            journal.append(record).instrument(tracing::info_span!("journal append")).await?;
         }
         self.emit(events);
         Ok(hash)
@@ -152,8 +161,7 @@ impl TransactionPool {
         // Proofs of blobs take milliseconds: they are checked before the pool is locked.
         let validator = self.state.lock().pool.validator();
         let validated = validator.validate(submission)?;
-        let mut state = self.state.lock();
-        let account = self.store.account_at(&sender, state.number)?;
+        let (mut state, account) = self.with_account(&sender)?;
         let added = state.pool.add_validated(validated, AccountView::from(account.as_ref()), now);
         match added {
             Ok(added) => Ok(added.events),
@@ -164,6 +172,26 @@ impl TransactionPool {
                 Err(error.into())
             }
         }
+    }
+
+    /// The pool, locked, and an account at its block. The store may be behind a network: it is asked before the pool
+    /// is locked, and again if the pool has moved on meanwhile.
+    fn with_account(
+        &self,
+        address: &Address,
+    ) -> Result<(MutexGuard<'_, State>, Option<Account>), ChainError> {
+        let mut number = self.state.lock().number;
+        for _ in 0..UNLOCKED_READS {
+            let account = self.store.account_at(address, number)?;
+            let state = self.state.lock();
+            if state.number == number {
+                return Ok((state, account));
+            }
+            number = state.number;
+        }
+        let state = self.state.lock();
+        let account = self.store.account_at(address, state.number)?;
+        Ok((state, account))
     }
 
     /// Tells the rest of the node what became of transactions.
@@ -192,7 +220,10 @@ impl TransactionPool {
 
     /// Moves the pool to a new head, which is the child of the last one.
     pub(crate) fn advance(&self, spec: &ChainSpec, head: &Head, added: &ExecutedBlock) {
-        let _span = tracing::info_span!("pool reset").entered();
+        timed("pool_reset", &tracing::info_span!("pool reset"), || self.advance_to(spec, head, added));
+    }
+
+    fn advance_to(&self, spec: &ChainSpec, head: &Head, added: &ExecutedBlock) {
         let state = self.state.lock();
         let accounts = added.diff.accounts.iter().filter(|(address, _)| state.pool.tracks(address));
         let changed =
@@ -208,9 +239,20 @@ impl TransactionPool {
         spec: &ChainSpec,
         head: &Head,
         added: &[ExecutedBlock],
+        reinject: Vec<(Transaction, Address)>,
+    ) {
+        timed("pool_reset", &tracing::info_span!("pool reset"), || {
+            self.reset_to(spec, head, added, reinject);
+        });
+    }
+
+    fn reset_to(
+        &self,
+        spec: &ChainSpec,
+        head: &Head,
+        added: &[ExecutedBlock],
         mut reinject: Vec<(Transaction, Address)>,
     ) {
-        let _span = tracing::info_span!("pool reset").entered();
         let state = self.state.lock();
         let mut senders: HashSet<Address> = state.pool.senders().copied().collect();
         let mut mined = Vec::new();
@@ -272,9 +314,9 @@ impl TransactionPool {
         self.state.lock().pool.best_transactions(base_fee, minimum_tip, blob_base_fee)
     }
 
-    /// A number that changes with the executable transactions.
+    /// A number that changes with the executable transactions, and from one start of the process to the next.
     pub fn version(&self) -> u64 {
-        self.state.lock().pool.version()
+        self.state.lock().pool.version().wrapping_add(self.first_version)
     }
 
     /// One transaction, and whether it is executable.
@@ -309,11 +351,12 @@ impl TransactionPool {
     /// # Errors
     /// When the state cannot be read.
     pub fn nonce(&self, address: &Address) -> Result<u64, ChainError> {
-        let state = self.state.lock();
-        if let Some(nonce) = state.pool.pending_nonce(address) {
+        if let Some(nonce) = self.state.lock().pool.pending_nonce(address) {
             return Ok(nonce);
         }
-        Ok(self.store.account_at(address, state.number)?.map_or(0, |account| account.nonce))
+        let (state, account) = self.with_account(address)?;
+        let pending = state.pool.pending_nonce(address);
+        Ok(pending.unwrap_or_else(|| account.map_or(0, |account| account.nonce)))
     }
 
     /// The traces that brought a block's transactions, as far as the pool holds them.

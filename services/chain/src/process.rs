@@ -1,20 +1,25 @@
-//! The service as a process: its flags, its tasks, and its server.
+//! The service as a process: its flags and its start.
 
 use crate::chain::Chain;
-use crate::config::{Config, EngineConfig, PendingConfig, PoolArgs};
-use crate::error::ChainError;
-use crate::genesis;
-use crate::pool::TICK;
+use crate::config::{Config, PendingConfig, PoolArgs};
+use crate::error::{ChainError, ProcessError};
+use crate::network::{Network, NetworkArgs};
 use crate::server::{ChainServer, PeerLinkServer};
-use quintet_events::{EventBus, LocalBus};
+use crate::{genesis, probe, tasks};
+use quintet_events::{EventBus, LocalBus, RedisBus};
 use quintet_proto::chain::v1::peer_link_service_server::PeerLinkServiceServer;
+use quintet_redis::{Keyspace, Redis, RedisArgs};
 use quintet_service::grpc::{GrpcConfig, GrpcServer};
-use quintet_service::{Context, ProcessConfig, ServiceError, Supervisor};
-use quintet_types::PoolEvent;
+use quintet_service::{Check, Context, ProcessConfig, config};
+use quintet_store::{Location, Options, StoreError, offloaded};
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use std::time::{Duration, Instant};
+
+/// The first pause between two attempts to open the store; each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Everything that `quintet-chain` can be told.
 #[derive(Clone, Debug, clap::Parser)]
@@ -27,9 +32,26 @@ pub struct ProcessArgs {
     /// Where it serves.
     #[command(flatten)]
     pub grpc: GrpcConfig,
-    /// Data directory, prepared by `quintet init`
+    /// Data directory: the pool's journal, ethash's caches, and the chain unless --store is given
     #[arg(id = "datadir", long = "datadir", value_name = "DIRECTORY")]
     pub datadir: PathBuf,
+    /// The chain's store: postgres://USER:PASSWORD@HOST/DATABASE, or a directory of its own; without it the
+    /// chain is in the data directory
+    #[arg(id = "store", long = "store", value_name = "LOCATION")]
+    pub store: Option<String>,
+    /// How long to wait at the start for a store that is not there yet, or belongs to a process that goes away
+    #[arg(id = "store.wait", long = "store.wait", value_name = "DURATION", default_value = "5m",
+        value_parser = config::duration)]
+    pub store_wait: Duration,
+    /// Redis, which carries events to the other services.
+    #[command(flatten)]
+    pub redis: RedisArgs,
+    /// Which chain it is.
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    /// Take blocks without a valid proof of work
+    #[arg(id = "fakepow", long = "fakepow")]
+    pub fake_pow: bool,
     /// Network id that peers and `net_version` see; the chain id if not given
     #[arg(id = "networkid", long = "networkid")]
     pub network_id: Option<u64>,
@@ -38,75 +60,127 @@ pub struct ProcessArgs {
     pub pool: PoolArgs,
 }
 
-/// Why the service did not start or stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum ProcessError {
-    /// What every process can fail with.
-    #[error(transparent)]
-    Service(#[from] ServiceError),
-    /// The chain could not be opened.
-    #[error(transparent)]
-    Chain(#[from] ChainError),
-}
-
-/// Starts the service on the context's supervisor.
+/// Starts the service on the context's supervisor. A store that is not there yet is waited for, and readiness says so.
 ///
 /// # Errors
-/// When the data directory or the port cannot be had.
+/// When the store or the port cannot be had, or the store holds another chain.
 pub async fn run(args: ProcessArgs, context: Context) -> Result<(), ProcessError> {
     quintet_types::install_crypto();
-    let store = quintet_store::open(&args.datadir.join("chaindata"), &quintet_store::Options::default())
-        .map_err(ChainError::from)?;
-    let spec = genesis::stored_spec(store.as_ref())?.ok_or(ChainError::Uninitialised)?;
-    let config = Config {
-        pool: (&args.pool).into(),
-        journal: Some(args.datadir.join("transactions.journal")),
-        network_id: args.network_id.unwrap_or_else(|| spec.network_id()),
-        pending: PendingConfig { gas_limit_target: spec.genesis_header().gas_limit, ..Default::default() },
-        instant_finality: false,
-    };
-    let bus: Arc<dyn EventBus> = Arc::new(LocalBus::new());
-    let engine = EngineConfig { check_work: true, ethash_directory: Some(args.datadir.join("ethash")) };
-    let chain = Arc::new(Chain::open_with(Arc::new(spec), store, bus, config, engine)?);
-    spawn_tasks(&chain, &context.supervisor);
-    let server = GrpcServer::bind(&args.grpc, context.readiness.clone()).await?;
+    let (supervisor, readiness) = (&context.supervisor, &context.readiness);
+    let store_check = readiness.register("store");
+    let start = Start::new(&args)?;
+    let has_redis = start.redis.is_some();
+    let chain = wait_for_chain(start, args.store_wait, &store_check).await?;
+    tasks::spawn_tasks(&chain, supervisor);
+    if chain.store.reads_block() {
+        let task = probe::watch_store(Arc::clone(&chain), store_check.clone(), supervisor.token());
+        supervisor.spawn("store probe", task);
+    }
+    if has_redis {
+        let check = readiness.register("events");
+        let task = probe::watch_events(Arc::clone(&chain), check, supervisor.token());
+        supervisor.spawn("events probe", task);
+    }
+    let server = GrpcServer::bind(&args.grpc, readiness.clone()).await?;
     let server = server
-        .with(ChainServer::new(chain, context.supervisor.token()).into_server())
+        .with(ChainServer::new(chain, supervisor.token()).into_server())
         .with(PeerLinkServiceServer::new(PeerLinkServer));
-    context.supervisor.spawn("gRPC server", server.serve(context.supervisor.token()));
+    supervisor.spawn("gRPC server", server.serve(supervisor.token()));
+    store_check.ok();
     Ok(())
 }
 
-/// Starts what a chain does by itself: publishing pool events, and looking over the pool's age. At shutdown
-/// the trie is written, so that the next start has nothing to compute again.
-pub fn spawn_tasks(chain: &Arc<Chain>, supervisor: &Supervisor) {
-    // So that the first blob transaction does not wait for it.
-    tokio::task::spawn_blocking(quintet_txpool::kzg_settings);
-    if let Some(outbox) = chain.pool.take_outbox() {
-        let task = publish_pool_events(Arc::clone(&chain.bus), outbox, supervisor.token());
-        supervisor.spawn("pool events", task);
-    }
-    supervisor.spawn("pool clock", keep_time(Arc::clone(chain), supervisor.token()));
+/// What the chain is opened with, as often as it takes.
+#[derive(Clone)]
+struct Start {
+    location: Location,
+    network: Option<Network>,
+    redis: Option<Redis>,
+    datadir: PathBuf,
+    pool: quintet_txpool::Config,
+    network_id: Option<u64>,
+    check_work: bool,
 }
 
-async fn publish_pool_events(
-    bus: Arc<dyn EventBus>,
-    mut outbox: mpsc::Receiver<PoolEvent>,
-    token: CancellationToken,
-) -> Result<(), ChainError> {
-    while let Some(Some(event)) = token.run_until_cancelled(outbox.recv()).await {
-        if let Err(error) = bus.publish(event.into()).await {
-            tracing::debug!(%error, "pool event not published");
+impl Start {
+    fn new(args: &ProcessArgs) -> Result<Self, ProcessError> {
+        let location = match args.store.as_deref().filter(|store| !store.is_empty()) {
+            Some(store) => Location::parse(store).map_err(ChainError::from)?,
+            None => Location::Directory(args.datadir.join("chaindata")),
+        };
+        Ok(Self {
+            location,
+            network: args.network.chosen()?,
+            redis: args.redis.open()?,
+            datadir: args.datadir.clone(),
+            pool: (&args.pool).into(),
+            network_id: args.network_id,
+            check_work: !args.fake_pow,
+        })
+    }
+
+    /// Opens the store and the chain in it. Waits for the network, so not for async threads.
+    fn open(&self) -> Result<Chain, ChainError> {
+        std::fs::create_dir_all(&self.datadir).map_err(|source| ChainError::Directory {
+            path: self.datadir.clone(),
+            source: Arc::new(source),
+        })?;
+        let store = offloaded(self.location.open(&Options::default())?);
+        if let Some(network) = &self.network {
+            genesis::init(store.as_ref(), &network.spec)?;
+        }
+        let spec = match &self.network {
+            Some(network) => network.spec.clone(),
+            None => genesis::stored_spec(store.as_ref())?.ok_or(ChainError::Uninitialised)?,
+        };
+        let beneficiary = self.network.as_ref().map(|network| network.beneficiary).unwrap_or_default();
+        let defaults = Config::of(&spec);
+        let config = Config {
+            pool: self.pool.clone(),
+            journal: Some(self.datadir.join("transactions.journal")),
+            network_id: self.network_id.unwrap_or(defaults.network_id),
+            pending: PendingConfig { beneficiary, ..defaults.pending },
+            instant_finality: self.network.as_ref().is_some_and(|network| network.dev),
+            check_work: self.check_work,
+            ethash_directory: Some(self.datadir.join("ethash")),
+        };
+        let keyspace = Keyspace::of(&spec.genesis_hash());
+        let shared = self.redis.clone().map(|redis| Arc::new(RedisBus::new(redis, keyspace)));
+        let bus: Arc<dyn EventBus> = match &shared {
+            Some(bus) => Arc::clone(bus) as Arc<dyn EventBus>,
+            None => Arc::new(LocalBus::new()),
+        };
+        tracing::info!(store = %self.location, genesis = %spec.genesis_hash(), "Opening the chain");
+        let chain = Chain::open(Arc::new(spec), store, bus, config)?;
+        if let Some(bus) = shared {
+            // What the bus held before this start may be of another head, and it may be empty.
+            bus.announce_head(chain.head().block);
+        }
+        Ok(chain)
+    }
+}
+
+/// Opens the chain; while the store is not there, tries again for up to `patience`.
+async fn wait_for_chain(start: Start, patience: Duration, check: &Check) -> Result<Arc<Chain>, ChainError> {
+    let deadline = Instant::now() + patience;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let attempt = start.clone();
+        let opened = tokio::task::spawn_blocking(move || attempt.open()).await?;
+        match opened {
+            Err(error) if is_worth_waiting_for(&error) && Instant::now() < deadline => {
+                check.fail(format!("waiting for the store: {error}"));
+                tracing::warn!(%error, ?pause, "waiting for the store");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            opened => return opened.map(Arc::new),
         }
     }
-    Ok(())
 }
 
-async fn keep_time(chain: Arc<Chain>, token: CancellationToken) -> Result<(), ChainError> {
-    let mut ticks = tokio::time::interval(TICK);
-    while token.run_until_cancelled(ticks.tick()).await.is_some() {
-        chain.pool.tick();
-    }
-    let closed = tokio::task::spawn_blocking(move || chain.close()).await;
-    closed.map_err(ChainError::from).and_then(|outcome| outcome)
+/// Whether the store may be there later without anybody doing anything: it starts just now, or its last writer's
+/// connection is not closed yet.
+fn is_worth_waiting_for(error: &ChainError) -> bool {
+    error.is_store_away() || matches!(error.store_failure(), Some(StoreError::DatabaseInUse { .. }))
 }

@@ -223,6 +223,7 @@ impl Chain {
     /// When the canonical chain has no such block. When the node fails halfway, the head is a block between.
     pub fn rewind(&self, number: u64) -> Result<BlockRef, ChainError> {
         let _writer = self.writer.lock();
+        self.settle()?;
         let target = self.canonical(number)?;
         let dropped = self.dropped_above(target)?;
         let mut trie = self.trie.write();
@@ -284,7 +285,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Config, EngineConfig, PendingConfig, genesis};
+    use crate::{Config, genesis};
     use quintet_events::LocalBus;
     use quintet_testkit::generate::{BlockPlan, Generator, Network, Options};
 
@@ -298,16 +299,9 @@ mod tests {
         };
         let store = quintet_store::open_temporary().unwrap();
         genesis::init(store.as_ref(), start.spec()).unwrap();
-        let config = Config {
-            pool: quintet_txpool::Config::default(),
-            journal: None,
-            network_id: 1,
-            pending: PendingConfig::default(),
-            instant_finality: false,
-        };
-        let engine = EngineConfig { check_work: false, ethash_directory: None };
+        let config = Config { check_work: false, ..Config::of(start.spec()) };
         let bus = Arc::new(LocalBus::new());
-        let mut chain = Chain::open_with(Arc::clone(start.spec()), store, bus, config, engine).unwrap();
+        let mut chain = Chain::open(Arc::clone(start.spec()), store, bus, config).unwrap();
         chain.reorg_window = 1;
         (chain, grow(1, 60), grow(2, 3))
     }

@@ -1,15 +1,16 @@
 //! The chain service's table of contents: each call decodes, makes one domain call, and encodes.
 
-use crate::build::PendingKey;
 use crate::chain::Chain;
 use crate::error::ChainError;
+use crate::feed;
 use crate::import::Imported;
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use quintet_chain_api::{
-    BuildRequest, block_from_bytes, block_id, executed_to_proto, pooled_to_proto, quantity, rlp,
+    BuildRequest, PendingVersion, block_from_bytes, block_id, executed_to_proto, pooled_to_proto, quantity,
+    rlp,
 };
 use quintet_chainspec::{Fork, Genesis};
 use quintet_consensus::fork_of;
@@ -18,7 +19,7 @@ use quintet_proto::chain::v1 as proto;
 use quintet_proto::chain::v1::chain_service_server::{ChainService, ChainServiceServer};
 use quintet_proto::common::v1 as common;
 use quintet_service::Service;
-use quintet_service::grpc::{to_status, unimplemented};
+use quintet_service::grpc::unimplemented;
 use quintet_txpool::Origin;
 use quintet_types::{Block, BlockRef, ChainEvent, ExecutedBlock, PoolEvent, RecoveredBlock};
 use std::collections::BTreeMap;
@@ -35,7 +36,7 @@ type Answer<T> = Result<Response<T>, Status>;
 pub struct ChainServer {
     chain: Arc<Chain>,
     /// The last pending block; callers that ask at the same time share one build.
-    pending: Arc<Mutex<Option<(PendingKey, ExecutedBlock)>>>,
+    pending: Arc<Mutex<Option<(PendingVersion, ExecutedBlock)>>>,
     /// Ends streams at shutdown.
     token: CancellationToken,
 }
@@ -59,18 +60,27 @@ impl ChainServer {
         let chain = Arc::clone(&self.chain);
         let span = tracing::Span::current();
         let outcome = tokio::task::spawn_blocking(move || span.in_scope(|| work(&chain))).await;
-        outcome.map_err(ChainError::from).and_then(|outcome| outcome).map_err(|error| to_status(&error))
+        outcome.map_err(ChainError::from).and_then(|outcome| outcome).map_err(|error| error.to_status())
     }
 
-    async fn pending_block(&self) -> Result<ExecutedBlock, Status> {
-        let key = PendingKey { head: self.chain.head().block.hash, pool: self.chain.pool.version() };
+    /// The pending block with its version; `None` when the caller's is still the one.
+    async fn pending_block(
+        &self,
+        known: Option<PendingVersion>,
+    ) -> Result<(PendingVersion, Option<ExecutedBlock>), Status> {
+        let version = self.chain.pending_version();
+        if known == Some(version) {
+            return Ok((version, None));
+        }
         let mut cached = self.pending.lock().await;
-        if let Some((_, block)) = cached.as_ref().filter(|(cached, _)| *cached == key) {
-            return Ok(block.clone());
+        // Who waited for another's build is served with it.
+        let version = self.chain.pending_version();
+        if let Some((_, block)) = cached.as_ref().filter(|(cached, _)| *cached == version) {
+            return Ok((version, Some(block.clone())));
         }
         let block = self.blocking(Chain::pending).await?;
-        *cached = Some((key, block.clone()));
-        Ok(block)
+        *cached = Some((version, block.clone()));
+        Ok((version, Some(block)))
     }
 }
 
@@ -84,7 +94,7 @@ impl ChainService for ChainServer {
 
     async fn get_head(&self, _: Request<proto::GetHeadRequest>) -> Answer<proto::GetHeadResponse> {
         let head = self.chain.head();
-        let (safe, finalized) = self.chain.finality().map_err(|error| to_status(&error))?;
+        let (safe, finalized) = self.blocking(Chain::finality).await?;
         Ok(Response::new(proto::GetHeadResponse {
             head: Some(block_id(head.block)),
             safe: safe.map(block_id),
@@ -100,7 +110,7 @@ impl ChainService for ChainServer {
     ) -> Answer<proto::GetChainSpecResponse> {
         let spec = &self.chain.spec;
         let genesis = Genesis { alloc: BTreeMap::default(), ..spec.genesis().clone() };
-        let genesis_json = genesis.to_json().map_err(|error| to_status(&ChainError::from(error)))?;
+        let genesis_json = genesis.to_json().map_err(|error| ChainError::from(error).to_status())?;
         Ok(Response::new(proto::GetChainSpecResponse {
             genesis_json,
             genesis: Some(block_id(BlockRef { number: 0, hash: spec.genesis_hash() })),
@@ -123,7 +133,9 @@ impl ChainService for ChainServer {
         let request = request.into_inner();
         let origin = if request.local { Origin::Local } else { Origin::Remote };
         let sent = self.chain.pool.send(&request.transaction, origin, request.allow_unprotected).await;
-        let hash = sent.map_err(|error| to_status(&error))?;
+        let outcome = if sent.is_ok() { "accepted" } else { "refused" };
+        metrics::counter!("quintet_chain_pool_submissions_total", "outcome" => outcome).increment(1);
+        let hash = sent.map_err(|error| error.to_status())?;
         Ok(Response::new(proto::SendTransactionResponse { hash: Bytes::copy_from_slice(hash.as_slice()) }))
     }
 
@@ -172,7 +184,7 @@ impl ChainService for ChainServer {
         request: Request<proto::GetPoolNonceRequest>,
     ) -> Answer<proto::GetPoolNonceResponse> {
         let address = address(&request.get_ref().address)?;
-        let nonce = self.chain.pool.nonce(&address).map_err(|error| to_status(&error))?;
+        let nonce = self.blocking(move |chain| chain.pool.nonce(&address)).await?;
         Ok(Response::new(proto::GetPoolNonceResponse { nonce }))
     }
 
@@ -186,10 +198,15 @@ impl ChainService for ChainServer {
 
     async fn get_pending_block(
         &self,
-        _: Request<proto::GetPendingBlockRequest>,
+        request: Request<proto::GetPendingBlockRequest>,
     ) -> Answer<proto::GetPendingBlockResponse> {
-        let block = Some(executed_to_proto(&self.pending_block().await?));
-        Ok(Response::new(proto::GetPendingBlockResponse { block }))
+        let known = request.get_ref().known.as_ref().map(pending_version).transpose()?;
+        let (version, block) = self.pending_block(known).await?;
+        Ok(Response::new(proto::GetPendingBlockResponse {
+            unchanged: block.is_none(),
+            block: block.as_ref().map(executed_to_proto),
+            version: Some(version.into()),
+        }))
     }
 
     async fn build_block(
@@ -213,7 +230,7 @@ impl ChainService for ChainServer {
         request: Request<proto::SubmitBlockRequest>,
     ) -> Answer<proto::SubmitBlockResponse> {
         let proto::SubmitBlockRequest { block, fencing_token } = request.into_inner();
-        let block = block_from_bytes(&block).map_err(|_| to_status(&ChainError::InvalidRequest("block")))?;
+        let block = block_from_bytes(&block).map_err(|_| bad("block"))?;
         let (block, canonical) = self
             .blocking(move |chain| {
                 let block = recover(chain, block)?;
@@ -229,19 +246,12 @@ impl ChainService for ChainServer {
         &self,
         request: Request<Streaming<proto::ImportBlocksRequest>>,
     ) -> Answer<proto::ImportBlocksResponse> {
-        let mut blocks = request.into_inner();
-        let (mut imported, mut skipped) = (0, 0);
-        while let Some(request) = blocks.message().await? {
-            let block = block_from_bytes(&request.block)
-                .map_err(|_| to_status(&ChainError::InvalidRequest("block")))?;
-            let outcome = self.blocking(move |chain| chain.import(recover(chain, block)?, 0)).await?;
-            match outcome {
-                Imported::Known { .. } => skipped += 1,
-                Imported::Head | Imported::Side => imported += 1,
-            }
-        }
-        let head = Some(block_id(self.chain.head().block));
-        Ok(Response::new(proto::ImportBlocksResponse { imported, skipped, head }))
+        let done = feed::import(Arc::clone(&self.chain), request.into_inner(), &self.token).await?;
+        Ok(Response::new(proto::ImportBlocksResponse {
+            imported: done.blocks,
+            skipped: done.skipped,
+            head: Some(block_id(done.head)),
+        }))
     }
 
     async fn set_head(&self, request: Request<proto::SetHeadRequest>) -> Answer<proto::SetHeadResponse> {
@@ -336,8 +346,15 @@ fn event_to_proto(chain: &Chain, event: Result<Event, quintet_events::Gap>) -> p
     proto::StreamEventsResponse { traceparent, event: Some(event) }
 }
 
+fn pending_version(version: &proto::PendingVersion) -> Result<PendingVersion, Status> {
+    Ok(PendingVersion {
+        parent: hash(&version.parent_hash, "known.parent_hash")?,
+        pool: version.pool_version,
+    })
+}
+
 fn bad(what: &'static str) -> Status {
-    to_status(&ChainError::InvalidRequest(what))
+    ChainError::InvalidRequest(what).to_status()
 }
 
 fn hash(bytes: &[u8], what: &'static str) -> Result<B256, Status> {

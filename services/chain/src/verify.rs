@@ -2,6 +2,7 @@
 
 use crate::chain::{Chain, Executed};
 use crate::error::ChainError;
+use crate::stage::timed;
 use crate::trie::HeadTrie;
 use alloy_consensus::proofs::calculate_receipt_root;
 use alloy_primitives::{Address, B256, U256};
@@ -29,13 +30,14 @@ pub(crate) fn execute(
     trie: &dyn StateTrie,
 ) -> Result<Executed, ChainError> {
     let mut roots = Roots(trie);
-    let output = info_span!("execute")
-        .in_scope(|| quintet_evm::execute_block(&chain.spec, &block, author, state, &mut roots));
+    let output = timed("execute", &info_span!("execute"), || {
+        quintet_evm::execute_block(&chain.spec, &block, author, state, &mut roots)
+    });
     let output = output.map_err(|error| {
         if error.is_invalid_block() { invalid(&block, &error) } else { ChainError::Execution(error) }
     })?;
     check_output(&block, &output)?;
-    let (root, update) = info_span!("state root").in_scope(|| trie.update(&output.diff))?;
+    let (root, update) = timed("state_root", &info_span!("state root"), || trie.update(&output.diff))?;
     check_root(&block, root)?;
     let BlockOutput { receipts, diff, .. } = output;
     let executed =

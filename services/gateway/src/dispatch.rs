@@ -1,10 +1,14 @@
 //! From a request to its answer: finds the method, runs it in a span, measures it, writes the envelope.
 
+use crate::auth::Caller;
 use crate::envelope::{self, Kind, Message, Request};
 use crate::error::RpcError;
+use crate::flights::{Answer, Lead, Role};
+use crate::limits::Limiter;
 use crate::methods::{Context, Handler, Method, Methods, Output, ReadFn, Stop, wants_pending};
 use crate::params::Params;
 use crate::shared::{Pending, Shared};
+use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -23,21 +27,55 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Dispatcher {
     pub(crate) shared: Arc<Shared>,
     pub(crate) methods: Arc<Methods>,
+    /// Counts requests, where they are limited.
+    pub(crate) limiter: Option<Arc<Limiter>>,
+}
+
+/// What all requests of one body or message have in common.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    headers: Option<&'a HeaderMap>,
+    caller: &'a Caller,
 }
 
 impl Dispatcher {
     /// Answers one HTTP body or WebSocket message. The output is empty when there is nothing to say.
-    pub(crate) async fn answer(&self, body: &[u8], headers: Option<&HeaderMap>) -> Output {
+    pub(crate) async fn answer(&self, body: &[u8], headers: Option<&HeaderMap>, caller: &Caller) -> Output {
         let mut out = Output::new(self.shared.reads.head_number());
-        match envelope::parse(body) {
+        let message = envelope::parse(body);
+        let origin = Origin { headers, caller };
+        // Where nothing is limited nothing is paid for it.
+        if (self.limiter.is_some() || caller.grant.is_some())
+            && let Err(error) = Box::pin(self.admit(caller, cost(&message))).await
+        {
+            let id = match &message {
+                Ok(Message::Single(request)) => request.id(),
+                _ => "null",
+            };
+            if let RpcError::RateLimited { wait } = error {
+                out.retry_after = Some(wait);
+            }
+            envelope::error(&mut out.json, id, &error);
+            return out;
+        }
+        match message {
             Err(error) => envelope::error(&mut out.json, "null", &error),
-            Ok(Message::Single(request)) => self.single(&request, headers, &mut out).await,
-            Ok(Message::Batch(requests)) => Box::pin(self.batch(&requests, headers, &mut out)).await,
+            Ok(Message::Single(request)) => self.single(&request, origin, &mut out).await,
+            Ok(Message::Batch(requests)) => Box::pin(self.batch(&requests, origin, &mut out)).await,
         }
         out
     }
 
-    async fn batch(&self, requests: &[Request<'_>], headers: Option<&HeaderMap>, out: &mut Output) {
+    /// Whether a caller may send so many requests now.
+    pub(crate) async fn admit(&self, caller: &Caller, cost: u32) -> Result<(), RpcError> {
+        caller.check()?;
+        match &self.limiter {
+            Some(limiter) => limiter.take(caller, cost).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn batch(&self, requests: &[Request<'_>], origin: Origin<'_>, out: &mut Output) {
         if requests.is_empty() {
             return envelope::error(&mut out.json, "null", &RpcError::InvalidRequest("empty batch"));
         }
@@ -57,13 +95,13 @@ impl Dispatcher {
             rpc.jsonrpc.version = "2.0",
             rpc.batch.size = requests.len().cast_signed(),
         );
-        if let Some(headers) = headers {
+        if let Some(headers) = origin.headers {
             quintet_service::propagation::extract(&span, headers);
         }
-        self.batch_items(requests, out).instrument(span).await;
+        self.batch_items(requests, origin.caller, out).instrument(span).await;
     }
 
-    async fn batch_items(&self, requests: &[Request<'_>], out: &mut Output) {
+    async fn batch_items(&self, requests: &[Request<'_>], caller: &Caller, out: &mut Output) {
         let limit = self.shared.limits.batch_response_bytes;
         let mut results = 0;
         let mut one = Output::new(out.block);
@@ -75,7 +113,7 @@ impl Dispatcher {
                     envelope::error(&mut one.json, id, &RpcError::ResponseTooLarge);
                 }
             } else {
-                self.single(request, None, &mut one).await;
+                self.single(request, Origin { headers: None, caller }, &mut one).await;
                 results += one.json.len();
                 // A long batch of quick calls must not keep the worker to itself.
                 tokio::task::consume_budget().await;
@@ -90,20 +128,20 @@ impl Dispatcher {
         }
     }
 
-    async fn single(&self, request: &Request<'_>, headers: Option<&HeaderMap>, out: &mut Output) {
+    async fn single(&self, request: &Request<'_>, origin: Origin<'_>, out: &mut Output) {
         match request.kind() {
             Kind::Invalid(id) => {
                 envelope::error(&mut out.json, id, &RpcError::InvalidRequest("invalid request"));
             }
             Kind::Notification(name) => {
                 // Whatever it says, nobody hears it.
-                let _ = self.call("null", &name, request.params(), headers, out).await;
+                let _ = self.call("null", &name, request.params(), origin, out).await;
                 out.clear();
             }
             Kind::Call { id, method } => {
                 envelope::open_result(&mut out.json, id);
                 let start = out.json.len();
-                match self.call(id, &method, request.params(), headers, out).await {
+                match self.call(id, &method, request.params(), origin, out).await {
                     Ok(()) => {
                         debug_assert!(
                             out.json.len() > start || out.spliced.is_some(),
@@ -126,19 +164,21 @@ impl Dispatcher {
         id: &str,
         name: &str,
         params: Option<&RawValue>,
-        headers: Option<&HeaderMap>,
+        origin: Origin<'_>,
         out: &mut Output,
     ) -> Result<(), RpcError> {
         let method = self.methods.get(name).ok_or_else(|| RpcError::MethodNotFound(name.to_owned()))?;
+        let caller = origin.caller;
+        caller.check_method(method.name)?;
         let started = Instant::now();
         let span = request_span(method.name, id);
         let answer = if span.is_disabled() {
-            self.run(method, params, out).await
+            self.run(method, params, caller, out).await
         } else {
-            if let Some(headers) = headers {
+            if let Some(headers) = origin.headers {
                 quintet_service::propagation::extract(&span, headers);
             }
-            let answer = Box::pin(self.run(method, params, out).instrument(span.clone())).await;
+            let answer = Box::pin(self.run(method, params, caller, out).instrument(span.clone())).await;
             record(&span, answer.as_ref().err());
             answer
         };
@@ -146,6 +186,7 @@ impl Dispatcher {
         if answer.is_err() {
             method.errors.increment(1);
         }
+        span.in_scope(|| log(method.name, started.elapsed(), answer.as_ref().err()));
         answer
     }
 
@@ -153,6 +194,7 @@ impl Dispatcher {
         &self,
         method: &Method,
         params: Option<&RawValue>,
+        caller: &Caller,
         out: &mut Output,
     ) -> Result<(), RpcError> {
         match method.handler {
@@ -163,10 +205,19 @@ impl Dispatcher {
                 }
                 answer => answer.map_err(Stop::into_error),
             },
-            Handler::Evm(call) => self.long(call, self.shared.evm.timeout(), params, out).await,
-            Handler::Search(search) => self.long(search, REQUEST_TIMEOUT, params, out).await,
+            Handler::Evm(call) => {
+                self.collapsed(method.name, call, self.shared.evm.timeout(), params, out).await
+            }
+            Handler::Search(search) => {
+                self.collapsed(method.name, search, REQUEST_TIMEOUT, params, out).await
+            }
             Handler::Remote(call) => {
                 let answer = call(&self.shared, Params::new(params)?, out);
+                let limited = tokio::time::timeout(REQUEST_TIMEOUT, answer);
+                Box::pin(limited).await.unwrap_or(Err(RpcError::Timeout))
+            }
+            Handler::Owned(call) => {
+                let answer = call(&self.shared, caller, Params::new(params)?, out);
                 let limited = tokio::time::timeout(REQUEST_TIMEOUT, answer);
                 Box::pin(limited).await.unwrap_or(Err(RpcError::Timeout))
             }
@@ -176,6 +227,39 @@ impl Dispatcher {
                 Ok(())
             }
             Handler::Subscription => Err(RpcError::NotificationsUnsupported),
+        }
+    }
+
+    /// Runs a read that may take long, once for all who ask for the same at the same time. What is said of the
+    /// pending block is different from moment to moment, so that is run for each.
+    async fn collapsed(
+        &self,
+        method: &'static str,
+        read: ReadFn,
+        timeout: Duration,
+        params: Option<&RawValue>,
+        out: &mut Output,
+    ) -> Result<(), RpcError> {
+        if wants_pending(params) {
+            return self.long(read, timeout, params, out).await;
+        }
+        let head = self.shared.reads.view().head().hash;
+        match self.shared.flights.begin(method, head, params.map_or("", RawValue::get)) {
+            Role::Alone => self.long(read, timeout, params, out).await,
+            Role::Lead(lead) => {
+                let start = out.json.len();
+                let answer = self.long(read, timeout, params, out).await;
+                tell(lead, &answer, out, start);
+                answer
+            }
+            Role::Follow(flight) => match Box::pin(flight.wait(REQUEST_TIMEOUT)).await {
+                Some(answer) => {
+                    out.block = answer.block;
+                    out.splice(&answer.result?);
+                    Ok(())
+                }
+                None => self.long(read, timeout, params, out).await,
+            },
         }
     }
 
@@ -229,6 +313,26 @@ impl Dispatcher {
     }
 }
 
+/// How many requests a message counts for.
+fn cost(message: &Result<Message<'_>, RpcError>) -> u32 {
+    match message {
+        Ok(Message::Batch(requests)) => u32::try_from(requests.len()).unwrap_or(u32::MAX).max(1),
+        Ok(Message::Single(_)) | Err(_) => 1,
+    }
+}
+
+/// Tells those who wait for a call what it wrote from `start` on.
+fn tell(lead: Lead<'_>, answer: &Result<(), RpcError>, out: &Output, start: usize) {
+    lead.end(|| {
+        let result = match (answer, &out.spliced) {
+            (Err(error), _) => Err(error.clone()),
+            (Ok(()), Some((_, json))) => Ok(json.clone()),
+            (Ok(()), None) => Ok(Bytes::copy_from_slice(out.json.get(start..).unwrap_or_default())),
+        };
+        Answer { result, block: out.block }
+    });
+}
+
 /// The span of one call, by OpenTelemetry's conventions for JSON-RPC.
 fn request_span(method: &'static str, id: &str) -> Span {
     tracing::info_span!(
@@ -244,6 +348,12 @@ fn request_span(method: &'static str, id: &str) -> Span {
         rpc.jsonrpc.error_code = Empty,
         rpc.jsonrpc.error_message = Empty,
     )
+}
+
+/// One line for each call, for those who ask for such detail.
+fn log(method: &str, elapsed: Duration, error: Option<&RpcError>) {
+    let error = error.map(tracing::field::display);
+    tracing::debug!(target: "quintet_gateway", method, ?elapsed, error, "Served");
 }
 
 fn record(span: &Span, error: Option<&RpcError>) {

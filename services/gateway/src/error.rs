@@ -5,6 +5,7 @@ use alloy_primitives::Bytes;
 use quintet_chain_api::ChainError;
 use quintet_store::StoreError;
 use quintet_types::StateError;
+use std::time::Duration;
 
 /// A JSON-RPC error. The text of every variant is meant for the caller; failures inside are logged where
 /// they are turned into [`RpcError::Internal`].
@@ -47,6 +48,18 @@ pub enum RpcError {
     /// The answer was not ready within the server's time limit.
     #[error("request timed out")]
     Timeout,
+    /// The client has sent more requests than it may.
+    #[error("rate limit exceeded")]
+    RateLimited {
+        /// How long until there is room for one more.
+        wait: Duration,
+    },
+    /// The caller's key or token allows for other methods only.
+    #[error("the method {0} is not allowed with this API key")]
+    MethodNotAllowed(String),
+    /// The caller's key was taken back while it was connected.
+    #[error("the API key is no longer valid")]
+    Unauthorized,
     /// The batch's answers are longer than the limit.
     #[error("response too large")]
     ResponseTooLarge,
@@ -75,10 +88,15 @@ impl RpcError {
         match self {
             Self::Parse => -32700,
             Self::InvalidRequest(_) => -32600,
-            Self::MethodNotFound(_) | Self::NotificationsUnsupported | Self::NoSubscription { .. } => -32601,
+            Self::MethodNotFound(_)
+            | Self::MethodNotAllowed(_)
+            | Self::NotificationsUnsupported
+            | Self::NoSubscription { .. } => -32601,
             Self::InvalidParams(_) => -32602,
             Self::Internal => -32603,
-            Self::Server(_) | Self::ChainChanged => -32000,
+            Self::Server(_) | Self::ChainChanged | Self::Unauthorized => -32000,
+            // EIP-1474: limit exceeded.
+            Self::RateLimited { .. } => -32005,
             Self::Behind { .. } | Self::Unavailable(_) => -32001,
             Self::Timeout => -32002,
             Self::ResponseTooLarge => -32003,
@@ -89,6 +107,13 @@ impl RpcError {
     /// An error with code -32000.
     pub(crate) fn server(text: impl Into<String>) -> Self {
         Self::Server(text.into())
+    }
+
+    /// The store, which alone has the state after this block, does not answer.
+    pub(crate) fn state_unavailable(block: u64) -> Self {
+        Self::Server(format!(
+            "state at block {block} is not available now: the store does not answer; try again"
+        ))
     }
 
     /// An error with code -32602.
@@ -118,6 +143,10 @@ impl From<StoreError> for RpcError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Reverted { .. } | StoreError::UnknownBlock { .. } => Self::ChainChanged,
+            // Logged once, where it began.
+            StoreError::Unavailable { .. } => Self::server(
+                "what was asked for is not held here, and the store does not answer now; try again",
+            ),
             error => Self::internal(&error),
         }
     }
@@ -141,6 +170,13 @@ impl From<ChainError> for RpcError {
                 tracing::warn!(target: "quintet_gateway", %error, "chain service is unavailable");
                 Self::Unavailable(
                     "chain service unavailable; the request was not carried out, try again".into(),
+                )
+            }
+            ChainError::Interrupted(_) => {
+                tracing::warn!(target: "quintet_gateway", %error, "chain service is unavailable");
+                Self::Unavailable(
+                    "chain service unavailable; whether the request was carried out is not known, try again"
+                        .into(),
                 )
             }
             ChainError::Internal | ChainError::Malformed(_) => Self::internal(&error),

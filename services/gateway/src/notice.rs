@@ -5,7 +5,6 @@ use parking_lot::Mutex;
 use quintet_types::{PoolTransaction, Receipts, RecoveredBlock, TraceContext};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::broadcast;
 
 /// Notices that wait for a slow subscription; one that falls further behind is dropped.
@@ -38,21 +37,19 @@ pub(crate) enum Notice {
 pub(crate) struct Notices {
     sender: broadcast::Sender<Notice>,
     pool: Arc<Mutex<PendingLog>>,
-    pool_changes: Arc<AtomicU64>,
 }
 
 impl Notices {
     /// A place without listeners.
     pub(crate) fn new() -> Self {
         let (sender, _) = broadcast::channel(QUEUE);
-        Self { sender, pool: Arc::default(), pool_changes: Arc::default() }
+        Self { sender, pool: Arc::default() }
     }
 
     /// Tells everybody who listens.
     pub(crate) fn send(&self, notice: Notice) {
         if let Notice::Pending(transaction) = &notice {
             self.pool.lock().push(transaction.hash);
-            self.pool_changed();
         }
         // Fails only when nobody listens.
         let _ = self.sender.send(notice);
@@ -61,16 +58,6 @@ impl Notices {
     /// Hears everything from now on.
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Notice> {
         self.sender.subscribe()
-    }
-
-    /// A transaction was sent from here: the pool has changed, though its event may still be on its way.
-    pub(crate) fn pool_changed(&self) {
-        self.pool_changes.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts what the pool said; the pending block is made anew when it differs.
-    pub(crate) fn pool_changes(&self) -> u64 {
-        self.pool_changes.load(Ordering::Relaxed)
     }
 
     /// Where the log of pending transactions ends now.

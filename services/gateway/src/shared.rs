@@ -1,15 +1,19 @@
 //! What every method works with.
 
 use crate::accounts::Signers;
+use crate::chain_link::ChainLink;
 use crate::config::LimitsConfig;
 use crate::error::RpcError;
 use crate::evm_slots::EvmSlots;
 use crate::filters::Filters;
+use crate::flights::Flights;
 use crate::notice::Notices;
+use crate::pool_log::PendingLog;
 use crate::read::Reads;
+use crate::sending::Sending;
 use alloy_primitives::Address;
 use arc_swap::ArcSwapOption;
-use quintet_chain_api::ChainClient;
+use quintet_chain_api::{ChainError, PendingAnswer, PendingVersion};
 use quintet_chainspec::ChainSpec;
 use quintet_clique::Clique;
 use quintet_miner_api::MinerClient;
@@ -23,14 +27,18 @@ pub(crate) struct Shared {
     pub(crate) reads: Arc<Reads>,
     pub(crate) spec: Arc<ChainSpec>,
     pub(crate) network_id: u64,
-    pub(crate) chain: ChainClient,
+    pub(crate) chain: ChainLink,
     pub(crate) p2p: PeerClient,
     pub(crate) miner: MinerClient,
     pub(crate) signers: Signers,
     /// Held from choosing a nonce until the pool has the transaction.
-    pub(crate) sending: tokio::sync::Mutex<()>,
+    pub(crate) sending: Sending,
     pub(crate) notices: Notices,
     pub(crate) filters: Filters,
+    /// Where filters of pending transactions are polled.
+    pub(crate) pool_log: PendingLog,
+    /// Calls that are being run.
+    pub(crate) flights: Flights,
     pub(crate) evm: EvmSlots,
     pub(crate) pending: PendingCache,
     pub(crate) suggested_tip: ArcSwapOption<SuggestedTip>,
@@ -50,7 +58,7 @@ pub(crate) struct SuggestedTip {
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
     pub(crate) executed: ExecutedBlock,
-    pool_changes: u64,
+    version: PendingVersion,
 }
 
 impl Pending {
@@ -60,7 +68,7 @@ impl Pending {
     }
 }
 
-/// The pending block, until the head or the pool changes.
+/// The pending block that was given last. `chain` is asked whether it is still the one.
 #[derive(Debug, Default)]
 pub(crate) struct PendingCache {
     held: ArcSwapOption<Pending>,
@@ -72,9 +80,7 @@ impl Shared {
         &self,
         raw: alloy_primitives::Bytes,
     ) -> Result<alloy_primitives::B256, RpcError> {
-        let hash = self.chain.send_transaction(raw, true, self.limits.allow_unprotected).await?;
-        self.notices.pool_changed();
-        Ok(hash)
+        Ok(self.chain.send_transaction(raw, true, self.limits.allow_unprotected).await?)
     }
 
     /// What `COINBASE` says in a block: the header's beneficiary, or under clique the signer; of a block that
@@ -89,16 +95,13 @@ impl Shared {
 
     /// The block that would be sealed now on the head.
     pub(crate) async fn pending(&self) -> Result<Arc<Pending>, RpcError> {
-        let head = self.reads.view().head();
-        let pool_changes = self.notices.pool_changes();
-        if let Some(held) = self.pending.held.load_full()
-            && held.block().header().parent_hash == head.hash
-            && held.pool_changes == pool_changes
-        {
-            return Ok(held);
-        }
-        let executed = self.chain.pending_block().await?;
-        let pending = Arc::new(Pending { executed, pool_changes });
+        let held = self.pending.held.load_full();
+        let known = held.as_ref().map(|held| held.version);
+        let pending = match (self.chain.pending_block(known).await?, held) {
+            (PendingAnswer::Unchanged, Some(held)) => return Ok(held),
+            (PendingAnswer::Unchanged, None) => return Err(ChainError::Malformed("no pending block").into()),
+            (PendingAnswer::Block { executed, version }, _) => Arc::new(Pending { executed, version }),
+        };
         self.pending.held.store(Some(Arc::clone(&pending)));
         Ok(pending)
     }

@@ -3,6 +3,7 @@
 use crate::error::MinerError;
 use crate::worker::{Cadence, Settings};
 use alloy_primitives::{Address, Bytes};
+use quintet_redis::RedisArgs;
 use quintet_service::config::{ConfigError, duration, variable};
 use quintet_service::grpc::GrpcConfig;
 use quintet_service::{ProcessConfig, ServiceError};
@@ -20,6 +21,7 @@ const DEFAULT_RECOMMIT: Duration = Duration::from_secs(2);
 /// Everything the binary is configured with.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "quintet-miner", version, about = "Makes blocks: fills, seals and submits them")]
+#[command(mut_arg("grpc.port", |arg| arg.default_value("9604")))]
 pub struct Config {
     /// Telemetry, the admin port, shutdown.
     #[command(flatten)]
@@ -34,6 +36,9 @@ pub struct Config {
     #[arg(id = "chain.timeout", long = "chain.timeout", value_name = "DURATION", default_value = "30s",
         value_parser = duration, help_heading = "Services")]
     pub chain_timeout: Duration,
+    /// Where miners agree on which of them leads; without it this is the only one.
+    #[command(flatten)]
+    pub redis: RedisArgs,
     /// How blocks are made.
     #[command(flatten)]
     pub miner: MinerConfig,

@@ -28,6 +28,12 @@ pub enum MinerError {
     /// A field of a request that is not what the contract says.
     #[error("invalid {0}")]
     Invalid(&'static str),
+    /// Several replicas share their orders, and could not be told; nothing was changed as far as is known.
+    #[error("the miner's replicas cannot be told: {0}; try again")]
+    OrdersNotShared(String),
+    /// The address of Redis is none.
+    #[error(transparent)]
+    Redis(#[from] quintet_redis::AddressError),
     /// The miner is shutting down.
     #[error("the miner is not running")]
     NotRunning,
@@ -44,8 +50,8 @@ impl Classify for MinerError {
         match self {
             Self::ExtraTooLong { .. } | Self::Invalid(_) => ErrorKind::InvalidArgument,
             Self::NoEtherbase | Self::EtherbaseMissing => ErrorKind::FailedPrecondition,
-            Self::NotRunning => ErrorKind::Unavailable,
-            Self::Service(_) | Self::EventsEnded | Self::Panicked(_) => ErrorKind::Internal,
+            Self::NotRunning | Self::OrdersNotShared(_) => ErrorKind::Unavailable,
+            Self::Service(_) | Self::Redis(_) | Self::EventsEnded | Self::Panicked(_) => ErrorKind::Internal,
         }
     }
 }

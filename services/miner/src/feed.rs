@@ -1,10 +1,21 @@
-//! The events of a `chain` in another process, as a bus to follow.
+//! Where the miner hears of blocks and transactions.
+//!
+//! - A single miner follows [`ChainFeed`], `chain`'s own stream: there is nothing beside `chain` that may be away.
+//! - One of several follows [`SharedFeed`], the bus in Redis. `chain` writes each event there once, however many
+//!   listen; on its own stream it would encode each block with its state changes once more for every replica, most of
+//!   which only stand by. While Redis is away the bus is silent, but `chain` is not, so the replica follows `chain`'s own
+//!   stream until the bus is back: blocks go on being made at once.
+//!
+//! Either way events may be missed or told twice; the worker notices, and asks `chain` for its head.
 
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt, stream};
 use quintet_chain_api::{ChainClient, ChainError, ChainUpdate, EventStream};
-use quintet_events::{BusError, Event, EventBus, Gap, Subscription, Topics};
+use quintet_events::{BusError, Event, EventBus, Gap, RedisBus, Subscription, Topics};
+use quintet_redis::{Keyspace, Redis};
 use quintet_types::BlockRef;
+use std::future::pending;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Between attempts to connect.
@@ -25,7 +36,7 @@ impl ChainFeed {
 
 impl EventBus for ChainFeed {
     fn publish(&self, _event: Event) -> BoxFuture<'_, Result<(), BusError>> {
-        std::future::ready(Err(BusError::Unavailable("only chain publishes on its stream".into()))).boxed()
+        not_chain()
     }
 
     fn subscribe(&self, topics: Topics, cursor: Option<BlockRef>) -> Subscription {
@@ -35,8 +46,12 @@ impl EventBus for ChainFeed {
             Some((item, follower))
         });
         // `chain` drops what this side is too slow for, and does not say how much.
-        Subscription::new(events, std::sync::Arc::default())
+        Subscription::new(events, Arc::default())
     }
+}
+
+fn not_chain() -> BoxFuture<'static, Result<(), BusError>> {
+    std::future::ready(Err(BusError::Unavailable("only chain publishes its events".into()))).boxed()
 }
 
 struct Follower {
@@ -78,5 +93,103 @@ impl Follower {
         self.stream = None;
         tracing::debug!(error = error.map(|error| error.to_string()), "no event stream of chain");
         tokio::time::sleep(RECONNECT_DELAY).await;
+    }
+}
+
+/// Follows the bus in Redis, and while that is away `chain`'s own stream. Which network's bus is asked of `chain`, and
+/// waited for.
+#[derive(Clone)]
+pub struct SharedFeed {
+    own: ChainFeed,
+    redis: Redis,
+    bus: Arc<OnceLock<RedisBus>>,
+}
+
+impl SharedFeed {
+    /// The events of this `chain` through this Redis.
+    pub fn new(chain: ChainClient, redis: Redis) -> Self {
+        Self { own: ChainFeed::new(chain), redis, bus: Arc::default() }
+    }
+}
+
+impl EventBus for SharedFeed {
+    fn publish(&self, _event: Event) -> BoxFuture<'_, Result<(), BusError>> {
+        not_chain()
+    }
+
+    fn subscribe(&self, topics: Topics, cursor: Option<BlockRef>) -> Subscription {
+        let listener = Listener { feed: self.clone(), topics, cursor, shared: None, own: None };
+        let events = stream::unfold(listener, |mut listener| async move {
+            let item = listener.next().await?;
+            Some((item, listener))
+        });
+        Subscription::new(events, Arc::default())
+    }
+
+    fn trouble(&self) -> Option<Arc<str>> {
+        self.bus.get().and_then(EventBus::trouble)
+    }
+}
+
+struct Listener {
+    feed: SharedFeed,
+    topics: Topics,
+    cursor: Option<BlockRef>,
+    shared: Option<Subscription>,
+    /// While the bus is away.
+    own: Option<Subscription>,
+}
+
+impl Listener {
+    /// `None` once the bus has ended.
+    async fn next(&mut self) -> Option<Result<Event, Gap>> {
+        loop {
+            let Some(shared) = &mut self.shared else {
+                self.find_bus().await;
+                continue;
+            };
+            let item = tokio::select! {
+                item = shared.next() => item?,
+                item = next_of(&mut self.own) => return Some(item),
+            };
+            if item.as_ref().is_err_and(|gap| gap.head.is_none()) && self.feed.trouble().is_some() {
+                if self.own.is_none() {
+                    tracing::warn!("the event bus is away: following chain's own stream");
+                    self.own = Some(self.feed.own.subscribe(self.topics, None));
+                }
+                // The own stream says itself what was missed.
+                continue;
+            }
+            if self.own.take().is_some() {
+                tracing::info!("the event bus is back");
+            }
+            return Some(item);
+        }
+    }
+
+    async fn find_bus(&mut self) {
+        let Self { feed: SharedFeed { own, redis, bus }, .. } = self;
+        match own.chain.genesis().await {
+            Ok(genesis) => {
+                let bus = bus.get_or_init(|| RedisBus::new(redis.clone(), Keyspace::of(&genesis.hash)));
+                self.shared = Some(bus.subscribe(self.topics, self.cursor.take()));
+            }
+            Err(error) => {
+                tracing::debug!(%error, "network not known yet");
+                tokio::time::sleep(RECONNECT_DELAY).await;
+            }
+        }
+    }
+}
+
+async fn next_of(subscription: &mut Option<Subscription>) -> Result<Event, Gap> {
+    loop {
+        match subscription {
+            Some(events) => match events.next().await {
+                Some(item) => return item,
+                None => *subscription = None,
+            },
+            None => pending().await,
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! `MinerService`: what an operator and the gateway ask of the miner.
+//! `MinerService`: what an operator and the gateway ask of the miner. Of several replicas any may be asked: they share
+//! their orders, and the status is the leader's.
 
 use crate::config::check_extra;
 use crate::error::MinerError;
-use crate::service::Handle;
-use crate::worker::Event;
+use crate::replica::Change;
+use crate::service::{Handle, Status as MinerState};
 use quintet_miner_api::{Malformed, MinerStatus, address, price, status_to_proto};
 use quintet_proto::common::v1::{GetInfoRequest, GetInfoResponse};
 use quintet_proto::miner::v1 as proto;
@@ -26,8 +27,8 @@ impl Server {
         Self { miner }
     }
 
-    async fn command<R>(&self, event: Event, response: R) -> Result<Response<R>, Status> {
-        self.miner.command(event).await.map_err(|error| to_status(&error))?;
+    async fn command<R>(&self, change: Change, response: R) -> Result<Response<R>, Status> {
+        self.miner.command(change).await.map_err(|error| to_status(&error))?;
         Ok(Response::new(response))
     }
 }
@@ -44,28 +45,25 @@ impl MinerService for Server {
 
     /// The number of threads is the ethash engine's; other seals are not searched.
     async fn start(&self, _: Request<proto::StartRequest>) -> Result<Response<proto::StartResponse>, Status> {
-        if self.miner.status().settings.etherbase.is_none() {
-            return Err(to_status(&MinerError::EtherbaseMissing));
-        }
-        self.command(Event::Start, proto::StartResponse {}).await
+        self.command(Change::Sealing(true), proto::StartResponse {}).await
     }
 
     async fn stop(&self, _: Request<proto::StopRequest>) -> Result<Response<proto::StopResponse>, Status> {
-        self.command(Event::Stop, proto::StopResponse {}).await
+        self.command(Change::Sealing(false), proto::StopResponse {}).await
     }
 
     async fn get_status(
         &self,
         _: Request<proto::GetStatusRequest>,
     ) -> Result<Response<proto::GetStatusResponse>, Status> {
-        let status = self.miner.status();
+        let MinerState { orders, parent, hashrate } = self.miner.status();
         let sealer = self.miner.sealer();
         Ok(Response::new(status_to_proto(&MinerStatus {
-            sealing: status.running,
-            etherbase: status.settings.etherbase,
-            hashrate: sealer.hashrate(),
+            sealing: orders.sealing,
+            etherbase: orders.settings.etherbase,
+            hashrate: hashrate.unwrap_or_else(|| sealer.hashrate()),
             sealer: sealer.kind(),
-            parent: status.parent,
+            parent,
         })))
     }
 
@@ -74,7 +72,7 @@ impl MinerService for Server {
         request: Request<proto::SetEtherbaseRequest>,
     ) -> Result<Response<proto::SetEtherbaseResponse>, Status> {
         let address = address(&request.into_inner().address, "address").map_err(invalid)?;
-        self.command(Event::SetEtherbase(address), proto::SetEtherbaseResponse {}).await
+        self.command(Change::Etherbase(address), proto::SetEtherbaseResponse {}).await
     }
 
     async fn set_extra(
@@ -83,7 +81,7 @@ impl MinerService for Server {
     ) -> Result<Response<proto::SetExtraResponse>, Status> {
         let extra = request.into_inner().extra;
         check_extra(extra.len()).map_err(|error| to_status(&error))?;
-        self.command(Event::SetExtra(extra.into()), proto::SetExtraResponse {}).await
+        self.command(Change::Extra(extra.into()), proto::SetExtraResponse {}).await
     }
 
     async fn set_gas_price(
@@ -92,7 +90,7 @@ impl MinerService for Server {
     ) -> Result<Response<proto::SetGasPriceResponse>, Status> {
         let price = price(&request.into_inner().price).map_err(invalid)?;
         let price = u128::try_from(price).map_err(|_| invalid(Malformed("price")))?;
-        self.command(Event::SetGasPrice(price), proto::SetGasPriceResponse {}).await
+        self.command(Change::GasPrice(price), proto::SetGasPriceResponse {}).await
     }
 
     async fn set_gas_limit(
@@ -100,7 +98,7 @@ impl MinerService for Server {
         request: Request<proto::SetGasLimitRequest>,
     ) -> Result<Response<proto::SetGasLimitResponse>, Status> {
         let limit = request.into_inner().limit;
-        self.command(Event::SetGasLimit(limit), proto::SetGasLimitResponse {}).await
+        self.command(Change::GasLimit(limit), proto::SetGasLimitResponse {}).await
     }
 
     async fn get_work(

@@ -1,17 +1,24 @@
-//! The shell around the worker: events, commands, timers and finished calls go in; calls to `chain` and to the
-//! sealer come out. It decides nothing.
+//! The shell around the worker: events, commands, timers and finished calls go in; calls to `chain`, to the sealer and
+//! to Redis come out. It decides nothing: the worker does, and the lease.
+//!
+//! The worker runs while sealing is wanted and this replica leads. Every replica's worker follows the head, so that it
+//! builds at once when its turn comes.
 
+use crate::calls::{Call, Grant, build, look, read_head, seal, submit};
 use crate::config::MinerConfig;
 use crate::error::MinerError;
+use crate::replica::{Beat, Change, Done, LeaderStatus, Orders, Replica};
 use crate::sealer::Sealer;
 use crate::trace::Traces;
-use crate::worker::{Action, Event, Job, Settings, Timer, Worker};
+use crate::worker::{Action, Event, Timer, Worker};
 use alloy_primitives::B256;
-use quintet_chain_api::{BuildRequest, ChainClient, ChainError};
-use quintet_events::{Event as BusEvent, EventBus, Gap, Subscription, Topics};
-use quintet_service::Check;
-use quintet_types::{Block, BlockRef, ChainEvent, PoolEvent};
+use quintet_chain_api::{ChainClient, ChainError, ChainHead};
+use quintet_events::{Event as BusEvent, EventBus, Gap, Topics};
+use quintet_redis::Redis;
+use quintet_service::{Check, Readiness};
+use quintet_types::{BlockRef, ChainEvent, PoolEvent};
 use std::collections::BTreeMap;
+use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -22,21 +29,25 @@ use tracing::Instrument;
 
 /// Commands that wait for the loop; who sends one more waits too.
 const COMMAND_QUEUE: usize = 16;
-/// There is one miner, so no lease and no token of one.
-const NO_FENCING: u64 = 0;
+/// A leader that cannot reach `chain` for this long lets another replica try. A restart of `chain` may take as long.
+const CHAIN_PATIENCE: Duration = Duration::from_secs(3);
+/// How often `chain` is asked whether it is there.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the worker is doing, for the server.
+/// What the miner is doing, for the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Status {
-    pub(crate) running: bool,
-    pub(crate) settings: Settings,
+    pub(crate) orders: Orders,
+    /// What is built on.
     pub(crate) parent: Option<BlockRef>,
+    /// The leader's hashes a second, when that is another replica.
+    pub(crate) hashrate: Option<u64>,
 }
 
 /// A change that a caller asks for.
 pub(crate) struct Command {
-    event: Event,
-    done: oneshot::Sender<()>,
+    change: Change,
+    done: Done,
 }
 
 /// The server's side of the loop.
@@ -56,24 +67,41 @@ impl Handle {
         &*self.sealer
     }
 
-    /// Has the worker take an event, and waits until it did.
-    pub(crate) async fn command(&self, event: Event) -> Result<(), MinerError> {
-        let (done, taken) = oneshot::channel();
-        self.commands.send(Command { event, done }).await.map_err(|_| MinerError::NotRunning)?;
-        taken.await.map_err(|_| MinerError::NotRunning)
+    /// Changes the orders; answers once every replica will follow them.
+    pub(crate) async fn command(&self, change: Change) -> Result<(), MinerError> {
+        let (done, outcome) = oneshot::channel();
+        self.commands.send(Command { change, done }).await.map_err(|_| MinerError::NotRunning)?;
+        outcome.await.map_err(|_| MinerError::NotRunning)?
     }
+}
+
+/// Where readiness is told.
+struct Checks {
+    chain: Check,
+    /// None where the bus cannot be away.
+    events: Option<Check>,
 }
 
 /// The loop.
 pub(crate) struct MinerLoop {
     worker: Worker,
-    mine: bool,
+    orders: Orders,
     chain: ChainClient,
     events: Arc<dyn EventBus>,
     sealer: Arc<dyn Sealer>,
+    redis: Option<Redis>,
+    replica: Option<Replica>,
+    /// Hash of the genesis block, once known.
+    network: Option<B256>,
+    /// Since when `chain` has not answered.
+    lost: Option<Instant>,
+    /// When `chain` was last looked for; `None` while that is under way.
+    looked: Option<Instant>,
+    /// The last look found another head than the events had told.
+    differed: bool,
     commands: mpsc::Receiver<Command>,
     status: watch::Sender<Status>,
-    calls: JoinSet<Event>,
+    calls: JoinSet<Call>,
     build: Option<AbortHandle>,
     seal: Option<AbortHandle>,
     timers: BTreeMap<Timer, Instant>,
@@ -86,18 +114,27 @@ impl MinerLoop {
         chain: ChainClient,
         events: Arc<dyn EventBus>,
         sealer: Arc<dyn Sealer>,
+        redis: Option<Redis>,
     ) -> (Self, Handle) {
-        let worker = Worker::new(config.cadence(), config.recommit, config.settings());
+        let orders = Orders { sealing: config.mine, settings: config.settings() };
+        let worker = Worker::new(config.cadence(), config.recommit, orders.settings.clone());
         let (command_sender, commands) = mpsc::channel(COMMAND_QUEUE);
-        let (status, status_receiver) = watch::channel(status_of(&worker));
+        let (status, status_receiver) =
+            watch::channel(Status { orders: orders.clone(), ..Status::default() });
         let handle =
             Handle { commands: command_sender, status: status_receiver, sealer: Arc::clone(&sealer) };
         let service = Self {
             worker,
-            mine: config.mine,
+            orders,
             chain,
             events,
             sealer,
+            redis,
+            replica: None,
+            network: None,
+            lost: None,
+            looked: Some(Instant::now()),
+            differed: false,
             commands,
             status,
             calls: JoinSet::new(),
@@ -109,33 +146,50 @@ impl MinerLoop {
         (service, handle)
     }
 
-    pub(crate) async fn run(mut self, check: &Check, token: CancellationToken) -> Result<(), MinerError> {
-        check.fail("waiting for the chain service");
+    pub(crate) async fn run(
+        mut self,
+        readiness: &Readiness,
+        token: CancellationToken,
+    ) -> Result<(), MinerError> {
+        let redis = self.redis.take();
+        let events = redis.is_some().then(|| readiness.register("events"));
+        let checks = Checks { chain: readiness.register("chain"), events };
+        checks.chain.fail("waiting for the chain service");
+        self.replica = redis.map(|redis| Replica::new(redis, readiness.register("lease")));
+        metrics::gauge!("quintet_miner_leader").set(if self.replica.is_none() { 1.0 } else { 0.0 });
+        let ended = self.until_cancelled(&checks, &token).await;
+        self.handle(Event::Stop);
+        if let Some(replica) = &mut self.replica {
+            replica.leave().await;
+        }
+        ended
+    }
+
+    async fn until_cancelled(
+        &mut self,
+        checks: &Checks,
+        token: &CancellationToken,
+    ) -> Result<(), MinerError> {
         let mut subscription = self.events.subscribe(Topics::ALL, None);
         // Everything up to now was missed.
         self.handle(Event::Gap);
-        if self.mine {
-            self.handle(Event::Start);
-        }
+        self.settle();
         loop {
             let timer = self.timers.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
-            // What is under way comes before what is new.
+            // The lease comes first, and what is under way before what is new.
             tokio::select! {
                 biased;
                 () = token.cancelled() => return Ok(()),
-                Some(call) = self.calls.join_next(), if !self.calls.is_empty() => self.finished(call, check)?,
-                Some(Command { event, done }) = self.commands.recv() => {
-                    self.handle(event);
-                    // A caller that went away does not need to know.
-                    let _ = done.send(());
-                }
+                () = due(self.replica.as_mut()) => self.beat(checks),
+                Some(call) = self.calls.join_next(), if !self.calls.is_empty() => self.finished(call, checks)?,
+                Some(command) = self.commands.recv() => self.command(command),
                 () = sleep_until(timer), if timer.is_some() => {
                     if let Some((timer, _)) = timer {
                         self.timers.remove(&timer);
                         self.handle(Event::Timer(timer));
                     }
                 }
-                event = next_event(&mut subscription) => match event {
+                event = subscription.next() => match event {
                     Some(event) => self.bus_event(event),
                     None if token.is_cancelled() => return Ok(()),
                     None => return Err(MinerError::EventsEnded),
@@ -160,16 +214,28 @@ impl MinerLoop {
         }
     }
 
-    /// Takes the result of a call that was made for the worker.
-    fn finished(&mut self, call: Result<Event, JoinError>, check: &Check) -> Result<(), MinerError> {
-        let event = match call {
-            Ok(event) => event,
-            Err(error) if error.is_cancelled() => return Ok(()),
+    /// Takes the result of a call.
+    fn finished(&mut self, call: Result<Call, JoinError>, checks: &Checks) -> Result<(), MinerError> {
+        match call {
+            Ok(Call::Worker(event)) => self.worker_call(event),
+            Ok(Call::Head(answer)) => self.head_read(answer, &checks.chain),
+            Ok(Call::Look(answer, pending)) => self.looked(answer, pending, &checks.chain),
+            Ok(Call::Beat(beat)) => self.heard(beat),
+            Ok(Call::Fenced { seal_hash, token, newest }) => {
+                self.worker_call(Event::SubmitFailed { seal_hash, retry: false });
+                if let Some(replica) = &mut self.replica {
+                    replica.refused(token, newest);
+                }
+                self.settle();
+            }
+            Err(error) if error.is_cancelled() => {}
             Err(error) => return Err(MinerError::Panicked(error)),
-        };
+        }
+        Ok(())
+    }
+
+    fn worker_call(&mut self, event: Event) {
         match &event {
-            Event::HeadRead { .. } => check.ok(),
-            Event::HeadReadFailed => check.fail("waiting for the chain service: it does not answer"),
             Event::Built { job, work } => self.traces.built(*job, work.seal_hash, &work.block),
             Event::NothingToBuild { job } => self.traces.end_build(*job, "nothing to include"),
             Event::BuildFailed { job } => self.traces.end_build(*job, "build failed"),
@@ -186,14 +252,165 @@ impl MinerLoop {
             _ => {}
         }
         self.handle(event);
-        Ok(())
+    }
+
+    fn head_read(&mut self, answer: Result<(B256, ChainHead), ChainError>, check: &Check) {
+        match self.judge(answer, check) {
+            Some(head) => self.handle(Event::HeadRead { block: head.head, timestamp: head.header.timestamp }),
+            None => self.handle(Event::HeadReadFailed),
+        }
+    }
+
+    /// Whether `chain` is there, and is where its events say. They may not come though nothing says so: `chain` may be
+    /// cut off from a bus that everybody else reaches.
+    fn looked(&mut self, answer: Result<(B256, ChainHead), ChainError>, pending: u64, check: &Check) {
+        self.looked = Some(Instant::now());
+        let was_lost = self.lost.is_some();
+        let Some(head) = self.judge(answer, check) else { return };
+        let differs = self.worker.parent().is_some_and(|parent| parent != head.head);
+        if was_lost || (differs && self.differed) {
+            self.handle(Event::Gap);
+        } else if pending > 0 {
+            self.handle(Event::PendingTransactions);
+        }
+        // Once may be a block whose event is on its way.
+        self.differed = differs;
+    }
+
+    /// The head, if it is of the network that it was before: blocks for another would be lost on it.
+    fn judge(&mut self, answer: Result<(B256, ChainHead), ChainError>, check: &Check) -> Option<ChainHead> {
+        let (genesis, head) = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::warn!(%error, "chain's head not read");
+                self.lost.get_or_insert_with(Instant::now);
+                check.fail(format!("waiting for the chain service: it does not answer ({error})"));
+                return None;
+            }
+        };
+        let network = *self.network.get_or_insert_with(|| {
+            self.replica.iter_mut().for_each(|replica| replica.join(&genesis));
+            genesis
+        });
+        if genesis != network {
+            let reason = format!(
+                "the chain service is on another network than before: its genesis block is {genesis}, and was {network}; \
+                 restart the miner if this is meant"
+            );
+            tracing::error!("{reason}");
+            check.fail(reason);
+            self.lost.get_or_insert_with(Instant::now);
+            return None;
+        }
+        self.lost = None;
+        check.ok();
+        Some(head)
+    }
+
+    /// Asks Redis for the lease and for the orders.
+    fn beat(&mut self, checks: &Checks) {
+        if let Some(check) = &checks.events {
+            match self.events.trouble() {
+                None => check.ok(),
+                Some(reason) => check.degraded(format!("{reason}; chain's own stream is followed instead")),
+            }
+        }
+        // An idle miner that follows the bus would not notice that chain is gone.
+        if self.network.is_some() && self.looked.is_some_and(|at| at.elapsed() >= LOOK_INTERVAL) {
+            self.looked = None;
+            self.calls.spawn(look(self.chain.clone()));
+        }
+        let reached = self.lost.is_none_or(|since| since.elapsed() < CHAIN_PATIENCE);
+        self.replica.iter_mut().for_each(|replica| replica.set_willing(reached));
+        let status = self.own_status();
+        if let Some(beat) = self.replica.as_mut().and_then(|replica| replica.beat(&self.orders, status)) {
+            self.calls.spawn(async { Call::Beat(beat.await) });
+        }
+    }
+
+    fn heard(&mut self, beat: Beat) {
+        let Some(replica) = &mut self.replica else { return };
+        let heard = replica.hear(beat);
+        if let Some(orders) = heard.orders {
+            self.adopt(orders);
+        }
+        self.settle();
+        if let Some((done, outcome)) = heard.reply {
+            // A caller that went away does not need to know.
+            let _ = done.send(outcome);
+        }
+    }
+
+    fn command(&mut self, Command { change, done }: Command) {
+        let status = self.own_status();
+        let unheard = match &mut self.replica {
+            Some(replica) => match replica.change(&self.orders, status, change, done) {
+                Ok(beat) => {
+                    self.calls.spawn(async { Call::Beat(beat.await) });
+                    return;
+                }
+                Err(done) => {
+                    let reason = "the chain service, whose network they are for, was not reached yet";
+                    (done, Err(MinerError::OrdersNotShared(reason.to_owned())))
+                }
+            },
+            None if change == Change::Sealing(true) && self.orders.settings.etherbase.is_none() => {
+                (done, Err(MinerError::EtherbaseMissing))
+            }
+            None => {
+                let mut orders = self.orders.clone();
+                orders.apply(change);
+                self.adopt(orders);
+                self.settle();
+                (done, Ok(()))
+            }
+        };
+        // As above.
+        let _ = unheard.0.send(unheard.1);
+    }
+
+    /// Follows other orders from now on.
+    fn adopt(&mut self, orders: Orders) {
+        let before = std::mem::replace(&mut self.orders, orders);
+        if before == self.orders {
+            return;
+        }
+        tracing::info!(sealing = self.orders.sealing, settings = ?self.orders.settings, "orders changed");
+        let settings = self.orders.settings.clone();
+        if let Some(etherbase) = settings.etherbase {
+            self.handle(Event::SetEtherbase(etherbase));
+        }
+        self.handle(Event::SetExtra(settings.extra_data));
+        self.handle(Event::SetGasPrice(settings.gas_price));
+        self.handle(Event::SetGasLimit(settings.gas_limit));
+    }
+
+    /// Has the worker run when it should.
+    fn settle(&mut self) {
+        let leads = self.replica.as_ref().is_none_or(Replica::leads);
+        match (self.orders.sealing && leads, self.worker.is_running()) {
+            (true, false) => self.handle(Event::Start),
+            (false, true) => self.handle(Event::Stop),
+            _ => self.tell_status(),
+        }
     }
 
     fn handle(&mut self, event: Event) {
         for action in self.worker.handle(event, now()) {
             self.act(action);
         }
-        let status = status_of(&self.worker);
+        self.tell_status();
+    }
+
+    fn own_status(&self) -> LeaderStatus {
+        LeaderStatus::new(self.worker.parent(), self.sealer.hashrate())
+    }
+
+    fn tell_status(&self) {
+        let leader = self.replica.as_ref().and_then(Replica::leader);
+        let parent = leader.map_or_else(|| self.worker.parent(), |leader| leader.parent());
+        let hashrate = leader.map(|leader| leader.hashrate);
+        let status = Status { orders: self.orders.clone(), parent, hashrate };
         self.status.send_if_modified(|current| {
             let changed = *current != status;
             *current = status;
@@ -208,7 +425,12 @@ impl MinerLoop {
             }
             Action::Build(job) => {
                 let span = self.traces.begin(&job);
-                self.build = Some(self.calls.spawn(build(self.chain.clone(), job).instrument(span)));
+                // A leader that was held up first hears whether it still is one.
+                self.build = Some(if self.replica.as_ref().is_none_or(Replica::may_act) {
+                    self.calls.spawn(build(self.chain.clone(), job).instrument(span))
+                } else {
+                    self.calls.spawn(ready(Call::Worker(Event::BuildFailed { job: job.id })))
+                });
             }
             Action::InterruptBuild { job, reason } => {
                 tracing::debug!(?reason, "block building interrupted");
@@ -224,7 +446,12 @@ impl MinerLoop {
                 abort(&mut self.seal);
             }
             Action::Submit { seal_hash, block } => {
-                let submission = submit(self.chain.clone(), seal_hash, block);
+                let grant = self.replica.as_ref().map(Replica::grant);
+                let grant = Grant {
+                    token: grant.map_or(0, |(token, _)| token),
+                    until: grant.map(|(_, until)| until),
+                };
+                let submission = submit(self.chain.clone(), grant, seal_hash, block);
                 self.calls.spawn(submission.instrument(self.traces.of(seal_hash)));
             }
             Action::SetTimer(timer, wait) => {
@@ -237,10 +464,6 @@ impl MinerLoop {
     }
 }
 
-fn status_of(worker: &Worker) -> Status {
-    Status { running: worker.is_running(), settings: worker.settings().clone(), parent: worker.parent() }
-}
-
 /// Since the Unix epoch.
 fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
@@ -250,89 +473,15 @@ fn abort(call: &mut Option<AbortHandle>) {
     call.take().iter().for_each(AbortHandle::abort);
 }
 
+async fn due(replica: Option<&mut Replica>) {
+    match replica {
+        Some(replica) => replica.due().await,
+        None => pending().await,
+    }
+}
+
 async fn sleep_until(timer: Option<(Timer, Instant)>) {
     if let Some((_, at)) = timer {
         tokio::time::sleep_until(at).await;
-    }
-}
-
-async fn next_event(subscription: &mut Subscription) -> Option<Result<BusEvent, Gap>> {
-    subscription.next().await
-}
-
-async fn read_head(chain: ChainClient) -> Event {
-    match chain.head().await {
-        Ok(head) => Event::HeadRead { block: head.head, timestamp: head.header.timestamp },
-        Err(error) => {
-            tracing::warn!(%error, "chain's head not read");
-            Event::HeadReadFailed
-        }
-    }
-}
-
-async fn build(chain: ChainClient, job: Job) -> Event {
-    let id = job.id;
-    let started = Instant::now();
-    let answer = chain.build_block(build_request(job)).await;
-    metrics::histogram!("quintet_miner_build_seconds").record(started.elapsed().as_secs_f64());
-    match answer {
-        Ok(Some(work)) => {
-            let header = &work.block.header;
-            tracing::debug!(
-                number = header.number, sealhash = %work.seal_hash, txs = work.transactions, gas = header.gas_used,
-                fees = %work.fees, elapsed = ?started.elapsed(), "Commit new sealing work"
-            );
-            Event::Built { job: id, work }
-        }
-        Ok(None) => Event::NothingToBuild { job: id },
-        Err(error) => {
-            tracing::warn!(%error, "block not built");
-            Event::BuildFailed { job: id }
-        }
-    }
-}
-
-fn build_request(job: Job) -> BuildRequest {
-    BuildRequest {
-        parent_hash: Some(job.parent.hash),
-        timestamp: job.timestamp,
-        beneficiary: job.beneficiary,
-        extra_data: job.extra_data,
-        gas_limit_target: job.gas_limit,
-        minimum_tip: job.gas_price,
-        // No beacon chain gives these: contracts get real randomness, and a root that names no block.
-        prev_randao: B256::random(),
-        parent_beacon_block_root: Some(B256::ZERO),
-        fill_budget: job.fill_budget,
-        allow_empty: job.allow_empty,
-    }
-}
-
-async fn seal(sealer: Arc<dyn Sealer>, seal_hash: B256, block: Arc<Block>) -> Event {
-    match sealer.seal(block, seal_hash).await {
-        Ok(block) => Event::Sealed { seal_hash, block },
-        Err(error) => {
-            tracing::warn!(%error, "Block sealing failed");
-            Event::SealFailed { seal_hash }
-        }
-    }
-}
-
-async fn submit(chain: ChainClient, seal_hash: B256, block: Arc<Block>) -> Event {
-    let started = Instant::now();
-    match chain.submit_block(&block, NO_FENCING).await {
-        Ok(submitted) => {
-            let (number, hash) = (submitted.block.number, submitted.block.hash);
-            tracing::info!(
-                number, sealhash = %seal_hash, %hash, txs = block.body.transactions.len(), elapsed = ?started.elapsed(),
-                "Successfully sealed new block"
-            );
-            Event::Submitted { seal_hash, block: submitted.block, canonical: submitted.canonical }
-        }
-        Err(error) => {
-            let retry = matches!(error, ChainError::Unavailable(_));
-            tracing::warn!(%error, retry, "sealed block not taken");
-            Event::SubmitFailed { seal_hash, retry }
-        }
     }
 }

@@ -7,6 +7,7 @@ use crate::propagation;
 use http::{HeaderMap, Request, Response};
 use std::future::Future;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 use tonic::Code;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
@@ -86,7 +87,7 @@ pub(super) async fn observe_client<B, E>(
     call: impl Future<Output = Result<Response<B>, E>>,
 ) -> Result<Response<B>, E> {
     let answer = call.instrument(span.clone()).await;
-    let code = answer.as_ref().map_or(Code::Unavailable, head_status);
+    let code = status(&answer);
     record(&span, code, code != Code::Ok);
     answer
 }
@@ -102,7 +103,18 @@ pub(super) async fn observe_server<B, E>(
     answer
 }
 
-/// Puts every call that a server takes from the network in a span, child of the caller's.
+/// Takes the time of a call over the network. Servers are asked for any path: unknown ones are one method.
+pub(super) fn measure(metric: &'static str, path: &str, code: Code, elapsed: Duration) {
+    let method = if code == Code::Unimplemented { "unknown" } else { path.strip_prefix('/').unwrap_or(path) };
+    metrics::histogram!(metric, "method" => method.to_owned(), "code" => format!("{code:?}")).record(elapsed);
+}
+
+/// How a call ended, as far as it is known; a caller that got no answer at all did not reach the server.
+pub(super) fn status<B, E>(answer: &Result<Response<B>, E>) -> Code {
+    answer.as_ref().map_or(Code::Unavailable, head_status)
+}
+
+/// Puts every call that a server takes from the network in a span, child of the caller's, and takes its time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TraceLayer;
 
@@ -139,11 +151,21 @@ where
     }
 
     fn call(&mut self, request: Request<A>) -> Self::Future {
-        let span = server_span(request.uri().path(), request.headers());
-        if span.is_disabled() {
+        let path = request.uri().path();
+        if Service::from_rpc_path(path).is_none() {
             return futures::future::Either::Left(self.inner.call(request));
         }
+        let (path, started) = (path.to_owned(), Instant::now());
+        let span = server_span(&path, request.headers());
         let call = span.in_scope(|| self.inner.call(request));
-        futures::future::Either::Right(Box::pin(observe_server(span, call)))
+        futures::future::Either::Right(Box::pin(async move {
+            let answer = observe_server(span.clone(), call).await;
+            let (code, elapsed) = (status(&answer), started.elapsed());
+            measure("quintet_grpc_server_duration_seconds", &path, code, elapsed);
+            span.in_scope(
+                || tracing::debug!(target: "quintet_service", path, ?code, ?elapsed, "RPC answered"),
+            );
+            answer
+        }))
     }
 }

@@ -11,7 +11,7 @@ use http::{Request, Response};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
@@ -145,9 +145,16 @@ struct Remote {
 impl Wire for Remote {
     fn call(&self, request: Request<Body>) -> Call {
         let mut channel = self.channel.clone();
+        let (path, started) = (request.uri().path().to_owned(), Instant::now());
         Box::pin(async move {
-            future::poll_fn(|context| tower::Service::poll_ready(&mut channel, context)).await?;
-            Ok(tower::Service::call(&mut channel, request).await?)
+            let ready = future::poll_fn(|context| tower::Service::poll_ready(&mut channel, context)).await;
+            let answer = match ready {
+                Ok(()) => tower::Service::call(&mut channel, request).await,
+                Err(error) => Err(error),
+            };
+            let code = trace::status(&answer);
+            trace::measure("quintet_grpc_client_duration_seconds", &path, code, started.elapsed());
+            Ok(answer?)
         })
     }
 

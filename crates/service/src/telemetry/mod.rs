@@ -12,6 +12,7 @@ mod route;
 use crate::error::{BoxError, ServiceError};
 use crate::names::Service;
 use json::JsonFormat;
+use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
@@ -170,13 +171,28 @@ fn provider(services: &[Service]) -> Result<SdkTracerProvider, BoxError> {
     Ok(provider)
 }
 
-/// What is exported about `service`: its name and release, and what the environment adds. A name in
-/// `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` stands, for all services of the process.
+/// What is exported about `service`: its name and release, which replica it is, and what the environment adds. A name
+/// in `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` stands, for all services of the process.
 fn resource(service: Service) -> Resource {
-    let version = opentelemetry::KeyValue::new("service.version", crate::info::VERSION);
-    let named = setting("OTEL_SERVICE_NAME").is_some()
-        || setting("OTEL_RESOURCE_ATTRIBUTES")
-            .is_some_and(|list| list.split(',').any(|entry| entry.trim_start().starts_with("service.name=")));
-    let builder = Resource::builder().with_attribute(version);
-    if named { builder.build() } else { builder.with_service_name(service.full_name()).build() }
+    let given = |key: &str| {
+        setting("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|list| {
+            list.split(',').any(|entry| entry.split_once('=').is_some_and(|(name, _)| name.trim() == key))
+        })
+    };
+    let mut builder =
+        Resource::builder().with_attribute(KeyValue::new("service.version", crate::info::VERSION));
+    if setting("OTEL_SERVICE_NAME").is_none() && !given("service.name") {
+        builder = builder.with_service_name(service.full_name());
+    }
+    if !given("service.instance.id") {
+        builder = builder.with_attribute(KeyValue::new("service.instance.id", instance()));
+    }
+    builder.build()
+}
+
+/// What tells this process from its replicas: its host, which in a container is the container's id, and its number
+/// there.
+fn instance() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
 }

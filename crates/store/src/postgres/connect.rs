@@ -14,6 +14,8 @@ use tokio_postgres::{Client, Config, NoTls};
 const WRITER_LOCK: i64 = 0x0051_5549_4e54_4554;
 /// For how long a lock is waited for that a connection lost just now may still hold.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// Silence after which a connection is looked after.
+const SILENCE: Duration = Duration::from_secs(8);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Every read is an index seek whose shape does not depend on how much the tables hold. Left alone, the
 /// planner would choose a scan while they are empty, and keep to it.
@@ -36,7 +38,9 @@ pub(super) fn config(url: &str, options: &PostgresOptions) -> Result<Config, Sto
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(options.connect_timeout);
     }
-    config.keepalives_idle(Duration::from_secs(30));
+    // A server that is cut off is given up after about this long, where TCP alone would wait for a quarter of an hour.
+    config.keepalives_idle(SILENCE).keepalives_interval(SILENCE / 4).keepalives_retries(4);
+    config.tcp_user_timeout(SILENCE * 2);
     Ok(config)
 }
 

@@ -35,6 +35,11 @@ impl Database {
             return StoreError::Unavailable { url, detail: format!("cannot {action}: {detail}") };
         }
         match error.code() {
+            Some(
+                &(SqlState::INVALID_PASSWORD
+                | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+                | SqlState::INVALID_CATALOG_NAME),
+            ) => StoreError::LoginRefused { url, detail },
             Some(&(SqlState::DISK_FULL | SqlState::OUT_OF_MEMORY | SqlState::INSUFFICIENT_RESOURCES)) => {
                 StoreError::DatabaseFull { url, detail }
             }
@@ -75,9 +80,6 @@ pub(super) fn connection_lost(error: &Error) -> bool {
         SqlState::CANNOT_CONNECT_NOW,
         SqlState::TOO_MANY_CONNECTIONS,
         SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
-        SqlState::INVALID_CATALOG_NAME,
-        SqlState::INVALID_PASSWORD,
-        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
     ];
     codes.contains(code) || code.code().starts_with("08")
 }

@@ -321,8 +321,14 @@ impl Store for Postgres {
     }
 
     fn commit(&self, commit: Commit) -> Result<(), StoreError> {
-        let span =
-            tracing::debug_span!("store.commit", blocks = commit.blocks.len(), unwind_to = commit.unwind_to);
+        let span = tracing::info_span!(
+            "PostgreSQL commit",
+            otel.kind = "client",
+            db.system.name = "postgresql",
+            db.operation.name = "COMMIT",
+            blocks = commit.blocks.len().cast_signed(),
+            unwind_to = commit.unwind_to.map(u64::cast_signed),
+        );
         let _entered = span.enter();
         let batch = rows::build(&commit.blocks, &commit.side_blocks)?;
         let mut writer = self.0.writer()?.lock();

@@ -44,7 +44,7 @@ impl Pipeline<'_> {
         let Batch { blocks, flushing, transactions, gas, weight } = batch;
         let Some(newest) = blocks.last() else { return Ok(()) };
         let chain = self.chain;
-        chain.store.commit(Commit {
+        chain.write(Commit {
             blocks: blocks.clone(),
             trie: flushing.as_ref().map(Flushing::to_flush),
             ..Commit::default()
@@ -55,6 +55,7 @@ impl Pipeline<'_> {
         let head = Head::of(newest);
         self.committed.store(head.block.number, Ordering::Release);
         self.count(blocks.len() as u64, transactions, gas);
+        metrics::counter!("quintet_chain_blocks_total", "outcome" => "head").increment(blocks.len() as u64);
         metrics::counter!("quintet_chain_transactions_total").increment(transactions);
         metrics::counter!("quintet_chain_gas_total").increment(gas);
         tracing::info!(

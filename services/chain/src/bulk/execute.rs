@@ -97,7 +97,7 @@ impl Pipeline<'_> {
         let Prepared { block, flaw, ahead, reorgs, .. } = prepared;
         chain.bad.check(&block).map_err(Stop::passing)?;
         let header = block.header();
-        let rules = chain.engine.after(tip.head.total_difficulty);
+        let rules = chain.engine_for(self.options.seals).after(tip.head.total_difficulty);
         check_clock(rules, &block).map_err(Stop::passing)?;
         let parent = Parent {
             header: &tip.head.header,
@@ -146,7 +146,7 @@ impl Pipeline<'_> {
         }
         let (transactions, gas) = (block.senders.len() as u64, block.header().gas_used);
         let before = self.chain.head().block;
-        let imported = self.chain.import_one(Arc::unwrap_or_clone(block));
+        let imported = self.chain.import_one(Arc::unwrap_or_clone(block), self.options.seals);
         match imported.map_err(|error| Halt::Stop(Stop::passing(error)))? {
             Imported::Known { .. } => {
                 self.counts.skipped.fetch_add(1, Ordering::Relaxed);

@@ -26,6 +26,7 @@ pub(crate) mod weight;
 
 use crate::chain::Chain;
 use crate::error::ChainError;
+use crate::import::Seals;
 use commit::Work;
 use execute::Task;
 use parking_lot::{Condvar, Mutex};
@@ -53,6 +54,8 @@ pub struct BulkOptions {
     pub cache_bytes: u64,
     /// Threads that recover senders and check seals; 0 for one a core.
     pub threads: usize,
+    /// Whether seals are looked at.
+    pub seals: Seals,
 }
 
 impl Default for BulkOptions {
@@ -64,6 +67,7 @@ impl Default for BulkOptions {
             queue_bytes: 8 << 20,
             cache_bytes: 64 << 20,
             threads: 0,
+            seals: Seals::Checked,
         }
     }
 }
@@ -137,7 +141,7 @@ impl Chain {
         progress: &dyn Fn(&Progress),
     ) -> Result<Summary, ImportError<E>> {
         let _writer = self.writer.lock();
-        self.settle_trie()?;
+        self.settle()?;
         let pipeline = Pipeline::new(self, *options)?;
         let (source, outcome) = thread::scope(|scope| {
             let decode = match pipeline.start(scope, blocks) {
@@ -162,7 +166,7 @@ impl Chain {
 
     /// Writes the trie at the end of an import, or brings it back to the head.
     fn close_import(&self) -> Result<(), ChainError> {
-        self.settle_trie()?;
+        self.settle()?;
         self.trie.write().write()
     }
 }

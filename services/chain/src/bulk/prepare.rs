@@ -123,7 +123,8 @@ impl Pipeline<'_> {
             step.as_ref().ok().filter(|decoded| decoded.plausible).map(|decoded| &decoded.block.header)
         }
         let headers: Vec<&Header> = steps.iter().filter_map(header).collect();
-        let checked = self.clock.time(Stage::Seal, || self.chain.engine.check_seals(&headers));
+        let checked =
+            self.clock.time(Stage::Seal, || self.chain.engine_for(self.options.seals).check_seals(&headers));
         let mut checked = checked.into_iter();
         let outcome = |step| header(step).and_then(|_| checked.next()).unwrap_or(Ok(()));
         steps.iter().map(outcome).collect()

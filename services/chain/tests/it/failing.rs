@@ -5,17 +5,26 @@ use quintet_store::{Commit, StateChanges, Store, StoreError, TableStats, Transac
 use quintet_types::{Account, BlockRef, Body, Header, Receipts, RecoveredBlock, StateDiff, StateReader};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+/// What no caller of the service may learn.
+pub(crate) const SECRET_URL: &str = "postgres://quintet@db.internal/chain";
 
 /// Passes everything on, until its commits are used up.
 pub(crate) struct Failing {
     inner: Arc<dyn Store>,
     commits: AtomicI64,
+    loses_answers: AtomicBool,
 }
 
 impl Failing {
     pub(crate) fn over(inner: Arc<dyn Store>) -> Arc<Self> {
-        Arc::new(Self { inner, commits: AtomicI64::new(i64::MAX) })
+        Arc::new(Self { inner, commits: AtomicI64::new(i64::MAX), loses_answers: AtomicBool::new(false) })
+    }
+
+    /// Whether commits are done, and then fail all the same, as when the connection is lost at the wrong time.
+    pub(crate) fn lose_answers(&self, lose: bool) {
+        self.loses_answers.store(lose, Ordering::SeqCst);
     }
 
     /// From now on, only so many commits succeed.
@@ -92,7 +101,14 @@ impl Store for Failing {
         if self.commits.fetch_sub(1, Ordering::SeqCst) <= 0 {
             return Err(StoreError::Engine { action: "commit", detail: "no more of them".to_owned() });
         }
-        self.inner.commit(commit)
+        self.inner.commit(commit)?;
+        if self.loses_answers.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable {
+                url: SECRET_URL.to_owned(),
+                detail: "no answer".to_owned(),
+            });
+        }
+        Ok(())
     }
     fn sync(&self) -> Result<(), StoreError> {
         self.inner.sync()

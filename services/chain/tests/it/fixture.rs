@@ -5,8 +5,7 @@ use alloy_consensus::{TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use quintet_chain::{
-    BulkOptions, Chain, ChainError, ChainServer, Config, EngineConfig, ImportError, Imported, PendingConfig,
-    Summary, genesis,
+    BulkOptions, Chain, ChainError, ChainServer, Config, ImportError, Imported, Summary, genesis,
 };
 use quintet_chain_api::{BuildRequest, BuiltWork, ChainClient, Submitted};
 use quintet_chainspec::ChainSpec;
@@ -53,17 +52,10 @@ impl Bare {
     pub(crate) fn on(store: Arc<dyn Store>, spec: &Arc<ChainSpec>, check_work: bool) -> Self {
         quintet_types::install_crypto();
         genesis::init(store.as_ref(), spec).unwrap();
-        let config = Config {
-            pool: quintet_txpool::Config::default(),
-            journal: None,
-            network_id: spec.network_id(),
-            pending: PendingConfig::default(),
-            instant_finality: false,
-        };
-        let engine = EngineConfig { check_work, ethash_directory: None };
+        let config = Config { check_work, ..Config::of(spec) };
         let bus = Arc::new(LocalBus::new());
         let shared = Arc::clone(&bus) as Arc<dyn EventBus>;
-        let chain = Chain::open_with(Arc::clone(spec), Arc::clone(&store), shared, config, engine).unwrap();
+        let chain = Chain::open(Arc::clone(spec), Arc::clone(&store), shared, config).unwrap();
         Self { store, chain, bus }
     }
 
@@ -140,13 +132,8 @@ impl Node {
     pub(crate) fn on(store: Arc<dyn Store>, journal: Option<&Path>) -> Self {
         let spec = spec();
         genesis::init(store.as_ref(), &spec).unwrap();
-        let config = Config {
-            pool: quintet_txpool::Config::default(),
-            journal: journal.map(Path::to_owned),
-            network_id: spec.network_id(),
-            pending: PendingConfig { beneficiary: Address::ZERO, gas_limit_target: GAS_LIMIT },
-            instant_finality: true,
-        };
+        let config =
+            Config { journal: journal.map(Path::to_owned), instant_finality: true, ..Config::of(&spec) };
         let bus = Arc::new(LocalBus::new());
         let chain = Arc::new(Chain::open(Arc::new(spec), Arc::clone(&store), bus, config).unwrap());
         let server = ChainServer::new(Arc::clone(&chain), CancellationToken::new()).into_server();

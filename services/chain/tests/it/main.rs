@@ -3,10 +3,12 @@
 mod binary;
 mod blocks;
 mod bulk;
+mod doubt;
 mod engines;
 mod failing;
 mod fixture;
 mod forks;
 mod pool;
+mod postgres;
 mod reorgs;
 mod sides;

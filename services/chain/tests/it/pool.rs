@@ -4,9 +4,10 @@ use crate::fixture::{Node, transfer};
 use alloy_consensus::{TxEip4844, TxLegacy};
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::{Address, Bytes, TxKind, U256};
-use quintet_chain_api::ChainError;
+use quintet_chain_api::{ChainError, PendingAnswer};
 use quintet_testkit::accounts::dev_account;
 use std::io::Write;
+use std::sync::Arc;
 
 async fn refusal(node: &Node, raw: Vec<u8>) -> String {
     match node.client.send_transaction(Bytes::from(raw), true, false).await {
@@ -65,12 +66,55 @@ async fn acknowledged_transactions_survive_a_restart() {
 async fn the_pending_block_holds_what_waits() {
     let node = Node::temporary();
     node.send(&transfer(0, 0, 5)).await;
-    let pending = node.client.pending_block().await.unwrap();
+    let PendingAnswer::Block { executed: pending, version } = node.client.pending_block(None).await.unwrap()
+    else {
+        panic!("nothing was known");
+    };
     assert_eq!(pending.block.header().number, 1);
     assert_eq!(pending.block.senders, [dev_account(0).address]);
     let change = &pending.diff.accounts[&Address::with_last_byte(0x42)];
     assert_eq!(change.after.unwrap().balance, U256::from(5));
-    assert_eq!(node.client.pending_block().await.unwrap().block.hash, pending.block.hash);
+    let again = node.client.pending_block(None).await.unwrap();
+    assert!(
+        matches!(again, PendingAnswer::Block { executed, .. } if executed.block.hash == pending.block.hash)
+    );
+
+    // Who holds it is told so, until the pool's executable transactions or the head change.
+    let known = |version| node.client.pending_block(Some(version));
+    assert!(matches!(known(version).await.unwrap(), PendingAnswer::Unchanged));
+    node.send(&transfer(1, 7, 5)).await;
+    assert!(matches!(known(version).await.unwrap(), PendingAnswer::Unchanged), "it is queued only");
+    node.send(&transfer(1, 0, 5)).await;
+    let PendingAnswer::Block { executed, version: second } = known(version).await.unwrap() else {
+        panic!("the pool changed");
+    };
+    assert_eq!((executed.block.senders.len(), second.parent), (2, version.parent));
+    node.client.set_pool_minimum_tip(u128::MAX).await.unwrap();
+    assert!(matches!(known(second).await.unwrap(), PendingAnswer::Unchanged), "both are local");
+    let head = node.seal(1).await.block;
+    let PendingAnswer::Block { executed, version: third } = known(second).await.unwrap() else {
+        panic!("the head changed");
+    };
+    assert_eq!((executed.block.header().number, third.parent), (2, head.hash));
+    assert!(matches!(known(third).await.unwrap(), PendingAnswer::Unchanged));
+}
+
+/// The count of a pool's changes begins anew with a process; what a gateway held before must not pass for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_version_does_not_outlive_the_process() {
+    let store = quintet_store::open_temporary().unwrap();
+    let node = Node::on(Arc::clone(&store), None);
+    node.send(&transfer(0, 0, 5)).await;
+    let PendingAnswer::Block { version, .. } = node.client.pending_block(None).await.unwrap() else {
+        panic!("nothing was known");
+    };
+    drop(node);
+    let node = Node::on(store, None);
+    node.send(&transfer(0, 0, 6)).await;
+    let answer = node.client.pending_block(Some(version)).await.unwrap();
+    let PendingAnswer::Block { executed, .. } = answer else { panic!("it is another block") };
+    let change = &executed.diff.accounts[&Address::with_last_byte(0x42)];
+    assert_eq!(change.after.unwrap().balance, U256::from(6));
 }
 
 /// Wallets that know EIP-4844 only are served, as geth serves them: the proofs of Osaka are computed for them.

@@ -81,13 +81,14 @@ pub(super) fn send_transaction<'a>(
         if shared.signers.get(&sender).is_none() {
             return Err(unknown_account());
         }
-        let _sending = shared.sending.lock().await;
+        let sending = shared.sending.lock(sender).await?;
         let filled = fill(shared, args).await?;
         let signed = sign_filled(shared, sender, filled)?;
         check_fee(shared, &signed)?;
         let raw = signed.encoded_2718().into();
-        let hash = shared.send(raw).await?;
-        json::data(&mut out.json, hash.as_slice());
+        let sent = shared.send(raw).await;
+        sending.release().await;
+        json::data(&mut out.json, sent?.as_slice());
         Ok(())
     }
     .boxed()

@@ -1,6 +1,6 @@
 //! `eth_call`, `eth_estimateGas` and `eth_createAccessList`: the EVM on the gateway's own reads.
 
-use super::context::{At, Context, Output, Stop};
+use super::context::{At, Context, Output, Stop, state_error};
 use super::tx_args::{TransactionArgs, transaction_args};
 use crate::decode;
 use crate::error::RpcError;
@@ -23,6 +23,7 @@ pub(super) fn call(context: &mut Context<'_>, params: &mut Params<'_>, out: &mut
     params.end()?;
     let at = context.at(block)?;
     out.block = at.state.block().number;
+    prefetch(context, &at, &args)?;
     let outcome = simulation(context, &at, &state_overrides, &block_overrides).call(&args.into_call());
     match outcome.map_err(|error| call_error(context, error))? {
         CallOutcome::Success { output, .. } => json::data(&mut out.json, &output),
@@ -58,6 +59,7 @@ pub(super) fn estimate(
     state_overrides: &StateOverrides,
     block_overrides: &BlockOverrides,
 ) -> Result<u64, Stop> {
+    prefetch(context, at, &args)?;
     let simulation = simulation(context, at, state_overrides, block_overrides);
     Ok(simulation.estimate_gas(&args.into_call()).map_err(|error| call_error(context, error))?)
 }
@@ -74,6 +76,7 @@ pub(super) fn create_access_list(
     params.end()?;
     let at = context.at(block)?;
     out.block = at.state.block().number;
+    prefetch(context, &at, &args)?;
     let block_overrides = BlockOverrides::default();
     let simulation = simulation(context, &at, &state_overrides, &block_overrides);
     let created = simulation.create_access_list(&args.into_call());
@@ -86,6 +89,18 @@ pub(super) fn create_access_list(
     object.quantity("gasUsed", created.gas_used);
     object.end();
     Ok(())
+}
+
+/// Reads at once what the call is sure or said to touch.
+fn prefetch(context: &Context<'_>, at: &At<'_>, args: &TransactionArgs) -> Result<(), Stop> {
+    let mut accounts = vec![args.from.unwrap_or_default(), context.shared.author(&at.header)];
+    accounts.extend(args.to);
+    let mut slots = Vec::new();
+    for item in args.access_list.iter().flat_map(|list| &list.0) {
+        accounts.push(item.address);
+        slots.extend(item.storage_keys.iter().map(|slot| (item.address, (*slot).into())));
+    }
+    at.state.prefetch(&slots, &accounts).map_err(state_error)
 }
 
 fn simulation<'s>(

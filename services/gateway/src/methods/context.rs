@@ -8,6 +8,7 @@ use bytes::Bytes;
 use quintet_types::{BlockRef, Header, RecoveredBlock, StateError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// A result longer than this goes to the socket without being copied.
 const SPLICE: usize = 8192;
@@ -46,12 +47,14 @@ pub(crate) struct Output {
     pub(crate) block: u64,
     /// The answer is copied into a batch's.
     pub(crate) in_batch: bool,
+    /// The answer is that the client asked for too much, and how long it is to wait.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Output {
     /// An empty answer.
     pub(crate) fn new(block: u64) -> Self {
-        Self { json: Vec::with_capacity(512), spliced: None, block, in_batch: false }
+        Self { json: Vec::with_capacity(512), spliced: None, block, in_batch: false, retry_after: None }
     }
 
     /// Appends a value that is serialised already.
@@ -106,14 +109,14 @@ impl<'a> Context<'a> {
     pub(crate) fn state(&self, id: Option<BlockId>) -> Result<StateAt<'a>, Stop> {
         let reads = &self.shared.reads;
         match id {
-            None | Some(BlockId::Tag(BlockTag::Latest)) => Ok(reads.state_at_head(&self.view)?),
+            None | Some(BlockId::Tag(BlockTag::Latest)) => Ok(reads.state_at_head(&self.view)),
             Some(BlockId::Tag(BlockTag::Pending)) => {
                 let diff = Arc::clone(&self.pending()?.executed.diff);
-                Ok(reads.pending_state(&self.view, diff)?)
+                Ok(reads.pending_state(&self.view, diff))
             }
             Some(id) => {
                 let block = reads.resolve_state(&self.view, id)?;
-                Ok(reads.state_at(&self.view, block)?)
+                Ok(reads.state_at(&self.view, block))
             }
         }
     }

@@ -9,6 +9,7 @@ mod debug;
 mod fees;
 mod filters;
 mod logs;
+mod miner;
 mod network;
 mod proofs;
 mod state;
@@ -19,6 +20,7 @@ mod txpool;
 pub(crate) use context::{Context, Output, Stop};
 pub(crate) use logs::{LogFilter, block_logs};
 
+use crate::auth::Caller;
 use crate::error::RpcError;
 use crate::params::Params;
 use crate::shared::Shared;
@@ -32,6 +34,9 @@ pub(crate) type ReadFn = fn(&mut Context<'_>, &mut Params<'_>, &mut Output) -> R
 /// A method that asks another service.
 pub(crate) type RemoteFn =
     for<'a> fn(&'a Shared, Params<'a>, &'a mut Output) -> BoxFuture<'a, Result<(), RpcError>>;
+/// The same, of what belongs to the caller.
+pub(crate) type OwnedFn =
+    for<'a> fn(&'a Shared, &'a Caller, Params<'a>, &'a mut Output) -> BoxFuture<'a, Result<(), RpcError>>;
 
 /// How a method is run.
 #[derive(Clone, Copy)]
@@ -44,6 +49,8 @@ pub(crate) enum Handler {
     Search(ReadFn),
     /// While another service is waited for.
     Remote(RemoteFn),
+    /// As a remote one, on behalf of the caller.
+    Owned(OwnedFn),
     /// By the connection, if it can carry notifications.
     Subscription,
     /// From the list of the enabled modules.
@@ -64,7 +71,7 @@ pub(crate) struct Methods {
     modules: BTreeSet<String>,
 }
 
-use Handler::{Evm, Modules, Read, Remote, Search, Subscription};
+use Handler::{Evm, Modules, Owned, Read, Remote, Search, Subscription};
 
 const METHODS: &[(&str, Handler)] = &[
     ("eth_blockNumber", Read(blocks::block_number)),
@@ -120,12 +127,12 @@ const METHODS: &[(&str, Handler)] = &[
     ("eth_createAccessList", Evm(calls::create_access_list)),
     // Logs, filters and subscriptions.
     ("eth_getLogs", Search(logs::logs)),
-    ("eth_newFilter", Read(filters::new_filter)),
-    ("eth_newBlockFilter", Read(filters::new_block_filter)),
-    ("eth_newPendingTransactionFilter", Read(filters::new_pending_filter)),
+    ("eth_newFilter", Owned(filters::new_filter)),
+    ("eth_newBlockFilter", Owned(filters::new_block_filter)),
+    ("eth_newPendingTransactionFilter", Owned(filters::new_pending_filter)),
     ("eth_getFilterChanges", Remote(filters::changes)),
-    ("eth_getFilterLogs", Search(filters::filter_logs)),
-    ("eth_uninstallFilter", Read(filters::uninstall)),
+    ("eth_getFilterLogs", Remote(filters::filter_logs)),
+    ("eth_uninstallFilter", Remote(filters::uninstall)),
     ("eth_subscribe", Subscription),
     ("eth_unsubscribe", Subscription),
     // The node.
@@ -149,15 +156,27 @@ const METHODS: &[(&str, Handler)] = &[
     ("clique_status", Search(clique::status)),
     ("clique_propose", Remote(clique::propose)),
     ("clique_discard", Remote(clique::discard)),
+    // The miner.
+    ("miner_start", Remote(miner::start)),
+    ("miner_stop", Remote(miner::stop)),
+    ("miner_setEtherbase", Remote(miner::set_etherbase)),
+    ("miner_setExtra", Remote(miner::set_extra)),
+    ("miner_setGasPrice", Remote(miner::set_gas_price)),
+    ("miner_setGasLimit", Remote(miner::set_gas_limit)),
     // Raw data.
     ("debug_getBlockRlp", Read(debug::block_rlp)),
 ];
 
+/// Methods of public modules that change the node.
+const PRIVATE: [&str; 2] = ["clique_propose", "clique_discard"];
+
 impl Methods {
-    /// The methods of these modules, with their metrics.
-    pub(crate) fn new(modules: BTreeSet<String>) -> Self {
-        let is_offered =
-            |name: &str| name.split_once('_').is_some_and(|(module, _)| modules.contains(module));
+    /// The methods of these modules, with their metrics; without those that change the node if it is for the public.
+    pub(crate) fn new(modules: BTreeSet<String>, public: bool) -> Self {
+        let is_offered = |name: &str| {
+            name.split_once('_').is_some_and(|(module, _)| modules.contains(module))
+                && !(public && PRIVATE.contains(&name))
+        };
         let offered = METHODS.iter().filter(|(name, _)| is_offered(name));
         let by_name = offered.map(|(name, handler)| {
             let method = Method {
@@ -207,8 +226,10 @@ mod tests {
 
     #[test]
     fn only_enabled_modules_are_offered() {
-        let methods = Methods::new(["net".to_owned()].into());
+        let methods = Methods::new(["net".to_owned(), "clique".to_owned()].into(), true);
         assert!(methods.get("net_version").is_some());
         assert!(methods.get("eth_call").is_none());
+        assert!(methods.get("clique_getSigners").is_some() && methods.get("clique_propose").is_none());
+        assert!(Methods::new(["clique".to_owned()].into(), false).get("clique_propose").is_some());
     }
 }

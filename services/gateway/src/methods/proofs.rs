@@ -6,19 +6,21 @@ use crate::decode;
 use crate::error::RpcError;
 use crate::json::{self, Object};
 use crate::params::Params;
-use alloy_primitives::{Address, Bytes, KECCAK256_EMPTY, U256};
+use alloy_primitives::{Address, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use quintet_store::{Store, StoreError};
 use quintet_trie::{
     AccountProof, Layer, Nibbles, NodeReader, Overlay, Owner, TrieChanges, TrieError, node_key, prove,
     update_with,
 };
 use quintet_types::{Account, BlockRef, StateError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 /// How far from the stored trie's block a proof can be made. The store's trie lags behind the head by at most
 /// 128 blocks, so every block that geth's path-based state keeps has one.
 const MOST_BLOCKS: u64 = 256;
+/// Nodes of each path that are read ahead: from the root, as many as a trie of some million leaves is deep.
+const AHEAD: usize = 7;
 /// Slots in one request, as in geth.
 const MOST_SLOTS: usize = 1024;
 
@@ -46,7 +48,7 @@ pub(super) fn proof(
     let state = context.state(block)?;
     out.block = state.block().number;
     let wanted: Vec<U256> = slots.iter().map(|asked| asked.slot).collect();
-    let proof = prove_at(context.shared.reads.store(), state.block(), address, &wanted)?;
+    let proof = prove_at(context, state.block(), address, &wanted)?;
     write(&mut out.json, &proof, &slots);
     Ok(())
 }
@@ -58,14 +60,15 @@ fn asked_slot(key: &str) -> Result<AskedSlot, RpcError> {
 
 /// Proves at `block`. The trie in the store may be flushed meanwhile: then it is begun again.
 fn prove_at(
-    store: &dyn Store,
+    context: &Context<'_>,
     block: BlockRef,
     address: Address,
     slots: &[U256],
 ) -> Result<AccountProof, RpcError> {
+    let store = context.shared.reads.store();
     for _ in 0..4 {
         let Some(base) = store.trie_block()? else { return Err(RpcError::server("missing trie node")) };
-        let proof = prove_from(store, base, block, address, slots);
+        let proof = prove_from(context, base, block, address, slots);
         if store.trie_block()? == Some(base) {
             return proof;
         }
@@ -74,7 +77,7 @@ fn prove_at(
 }
 
 fn prove_from(
-    store: &dyn Store,
+    context: &Context<'_>,
     base: BlockRef,
     block: BlockRef,
     address: Address,
@@ -87,9 +90,10 @@ fn prove_from(
         );
         return Err(RpcError::server(text));
     }
-    let stored = Stored(store);
+    let store = context.shared.reads.store();
+    let stored = Stored::ahead(store, address, slots)?;
     let mut layer = Layer::new();
-    let changes = changes_between(store, base.number, block.number)?;
+    let changes = changes_between(context, base.number, block.number)?;
     let (_, update) = update_with(&stored, &changes).map_err(trie_error)?;
     layer.apply(update);
     if store.canonical_hash(block.number)? != Some(block.hash) {
@@ -99,10 +103,16 @@ fn prove_from(
 }
 
 /// What leads from the state after `from` to that after `to`.
-fn changes_between(store: &dyn Store, from: u64, to: u64) -> Result<TrieChanges, StoreError> {
+fn changes_between(context: &Context<'_>, from: u64, to: u64) -> Result<TrieChanges, RpcError> {
+    let store = context.shared.reads.store();
     let mut changes = TrieChanges::default();
     for number in from + 1..=to {
-        changes.extend(TrieChanges::from(&store.diff(number)?));
+        context.check_time()?;
+        // Recent blocks are held with what they changed.
+        match context.view.recent(number) {
+            Some(recent) => changes.extend(TrieChanges::from(&*recent.diff)),
+            None => changes.extend(TrieChanges::from(&store.diff(number)?)),
+        }
     }
     for number in (to + 1..=from).rev() {
         let diff = store.diff(number)?;
@@ -138,11 +148,41 @@ fn trie_error(error: TrieError) -> RpcError {
     }
 }
 
-struct Stored<'a>(&'a dyn Store);
+/// The store's nodes, some of them read ahead.
+struct Stored<'a> {
+    store: &'a dyn Store,
+    ahead: HashMap<Vec<u8>, Option<Bytes>>,
+}
+
+impl<'a> Stored<'a> {
+    /// With the upper nodes of the paths to an account and its slots, read at once.
+    fn ahead(store: &'a dyn Store, address: Address, slots: &[U256]) -> Result<Self, StoreError> {
+        if !store.reads_block() {
+            return Ok(Self { store, ahead: HashMap::new() });
+        }
+        let hashed = keccak256(address);
+        let mut keys = Vec::with_capacity((slots.len() + 1) * AHEAD);
+        let mut add = |owner: &Owner, path: Nibbles| {
+            keys.extend((0..AHEAD).map(|length| node_key(owner, &path.slice(..length))));
+        };
+        add(&Owner::State, Nibbles::unpack(hashed));
+        for slot in slots {
+            add(&Owner::Storage(hashed), Nibbles::unpack(keccak256(slot.to_be_bytes::<32>())));
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        let nodes = store.trie_nodes(&keys)?;
+        Ok(Self { store, ahead: keys.into_iter().zip(nodes).collect() })
+    }
+}
 
 impl NodeReader for Stored<'_> {
     fn node(&self, owner: &Owner, path: &Nibbles) -> Result<Option<Bytes>, TrieError> {
-        self.0.trie_node(&node_key(owner, path)).map_err(|error| StateError::new(error).into())
+        let key = node_key(owner, path);
+        if let Some(node) = self.ahead.get(&key) {
+            return Ok(node.clone());
+        }
+        self.store.trie_node(&key).map_err(|error| StateError::new(error).into())
     }
 }
 

@@ -95,6 +95,9 @@ pub(super) fn storage_values(
     }
     let state = context.state(block)?;
     out.block = state.block().number;
+    let all: Vec<_> =
+        asked.iter().flat_map(|(address, slots)| slots.iter().map(|slot| (*address, *slot))).collect();
+    state.prefetch(&all, &[]).map_err(state_error)?;
     let mut object = Object::new(&mut out.json);
     for (address, slots) in &asked {
         let mut values = Vec::with_capacity(slots.len());

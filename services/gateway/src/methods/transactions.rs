@@ -31,10 +31,7 @@ impl Mined {
 /// The canonical transaction with this hash.
 pub(super) fn mined(shared: &Shared, view: &View, hash: &B256) -> Result<Option<Mined>, RpcError> {
     let reads = &shared.reads;
-    let Some(location) = reads.store().transaction_location(hash)? else { return Ok(None) };
-    if location.block.number > view.header().number {
-        return Ok(None);
-    }
+    let Some(location) = reads.transaction(view, hash)? else { return Ok(None) };
     let block = reads.block(view, &location.block.hash)?;
     Ok(block.map(|block| Mined { block, index: location.index as usize }))
 }

@@ -1,13 +1,15 @@
-//! Values of the state after the overlay's base block, in a cache of bounded size.
+//! Values of the state after the overlay's base block, and what lies below it for good, in caches of bounded size.
 //!
 //! What must hold: a value in the cache is the one after the current base. When the base moves on, what the block
 //! in between changed is written here before it leaves the index, so that a key is always in one of the two; and
-//! a value that was read from the store at an older base is not put in.
+//! a value that was read from the store at an older base is not put in. What lies below the base stays true while the
+//! base moves on; a reorg that reaches beneath it empties everything.
 
 use super::index::{SlotKey, slots};
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use parking_lot::RwLock;
 use quick_cache::sync::Cache;
+use quintet_store::TransactionLocation;
 use quintet_types::{Account, StateDiff};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const ACCOUNT_BYTES: u64 = 160;
 /// How much a slot's entry takes, roughly, in bytes.
 const SLOT_BYTES: u64 = 160;
+/// How much the place of a block or a transaction takes, roughly, in bytes.
+const PLACE_BYTES: u64 = 128;
 
 /// The cache.
 #[derive(Debug)]
@@ -26,6 +30,10 @@ pub(super) struct BaseCache {
     moving: RwLock<()>,
     accounts: Cache<Address, Option<Account>>,
     slots: Cache<SlotKey, U256>,
+    /// Hashes of canonical blocks below the base.
+    hashes: Cache<u64, B256>,
+    /// Transactions of canonical blocks at or below the base.
+    locations: Cache<B256, TransactionLocation>,
 }
 
 impl BaseCache {
@@ -37,7 +45,9 @@ impl BaseCache {
             stamp: AtomicU64::new(0),
             moving: RwLock::new(()),
             accounts: Cache::new(entries(bytes / 4 / ACCOUNT_BYTES)),
-            slots: Cache::new(entries(bytes / 4 * 3 / SLOT_BYTES)),
+            slots: Cache::new(entries(bytes / 2 / SLOT_BYTES)),
+            hashes: Cache::new(entries(bytes / 8 / PLACE_BYTES)),
+            locations: Cache::new(entries(bytes / 8 / PLACE_BYTES)),
         }
     }
 
@@ -57,6 +67,8 @@ impl BaseCache {
         let stamp = self.set_base(base);
         self.accounts.clear();
         self.slots.clear();
+        self.hashes.clear();
+        self.locations.clear();
         stamp
     }
 
@@ -101,6 +113,32 @@ impl BaseCache {
         let _still = self.moving.read();
         if self.stamp() == stamp {
             self.slots.insert(key, value);
+        }
+    }
+
+    /// The hash of a canonical block below the base, if it is here.
+    pub(super) fn hash(&self, number: u64) -> Option<B256> {
+        self.hashes.get(&number)
+    }
+
+    /// Puts in what was found below the base of this stamp.
+    pub(super) fn put_hash(&self, stamp: u64, number: u64, hash: B256) {
+        let _still = self.moving.read();
+        if self.stamp() == stamp {
+            self.hashes.insert(number, hash);
+        }
+    }
+
+    /// Where a transaction at or below the base is, if that is here.
+    pub(super) fn location(&self, transaction: &B256) -> Option<TransactionLocation> {
+        self.locations.get(transaction)
+    }
+
+    /// Puts in what was found at or below the base of this stamp.
+    pub(super) fn put_location(&self, stamp: u64, transaction: B256, location: TransactionLocation) {
+        let _still = self.moving.read();
+        if self.stamp() == stamp {
+            self.locations.insert(transaction, location);
         }
     }
 }

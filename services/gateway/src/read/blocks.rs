@@ -1,5 +1,6 @@
 //! Blocks and receipts, decoded and serialised once: caches of bounded size over what never changes.
 
+use super::counts::{Kind, Origin};
 use super::{Reads, View};
 use crate::error::RpcError;
 use crate::render;
@@ -66,32 +67,42 @@ impl BlockCaches {
 impl Reads {
     /// Any block held, with its senders.
     pub(crate) fn block(&self, view: &View, hash: &B256) -> Result<Option<Arc<RecoveredBlock>>, RpcError> {
-        if view.head.hash == *hash {
-            return Ok(Some(Arc::clone(&view.head)));
-        }
-        if let Some(executed) = view.recent_by_hash(hash) {
-            return Ok(Some(Arc::clone(&executed.block)));
+        let held = if view.head.hash == *hash {
+            Some(&view.head)
+        } else {
+            view.recent_by_hash(hash).map(|executed| &executed.block)
+        };
+        if let Some(block) = held {
+            self.counts.note(Kind::Block, Origin::Overlay);
+            return Ok(Some(Arc::clone(block)));
         }
         if let Some(block) = self.blocks.blocks.get(hash) {
+            self.counts.note(Kind::Block, Origin::Cache);
             return Ok(Some(block));
         }
-        let Some(block) = self.store.block(hash)?.map(Arc::new) else { return Ok(None) };
+        self.counts.note(Kind::Block, Origin::Store);
+        let Some(block) = self.source.store.block(hash)?.map(Arc::new) else { return Ok(None) };
         self.blocks.blocks.insert(*hash, Arc::clone(&block));
         Ok(Some(block))
     }
 
     /// The receipts of a block that is or once was canonical.
     pub(crate) fn receipts(&self, view: &View, hash: &B256) -> Result<Option<Arc<Receipts>>, RpcError> {
-        if view.head.hash == *hash {
-            return Ok(Some(Arc::clone(&view.head_receipts)));
-        }
-        if let Some(executed) = view.recent_by_hash(hash) {
-            return Ok(Some(Arc::clone(&executed.receipts)));
+        let held = if view.head.hash == *hash {
+            Some(&view.head_receipts)
+        } else {
+            view.recent_by_hash(hash).map(|executed| &executed.receipts)
+        };
+        if let Some(receipts) = held {
+            self.counts.note(Kind::Receipts, Origin::Overlay);
+            return Ok(Some(Arc::clone(receipts)));
         }
         if let Some(receipts) = self.blocks.receipts.get(hash) {
+            self.counts.note(Kind::Receipts, Origin::Cache);
             return Ok(Some(receipts));
         }
-        let Some(receipts) = self.store.receipts(hash)?.map(Arc::new) else { return Ok(None) };
+        self.counts.note(Kind::Receipts, Origin::Store);
+        let Some(receipts) = self.source.store.receipts(hash)?.map(Arc::new) else { return Ok(None) };
         self.blocks.receipts.insert(*hash, Arc::clone(&receipts));
         Ok(Some(receipts))
     }
@@ -106,7 +117,7 @@ impl Reads {
         } else if let Some(executed) = view.recent_by_hash(hash) {
             Some(executed.block.header().clone())
         } else {
-            self.store.header(hash)?
+            self.source.store.header(hash)?
         };
         let Some(header) = header.map(Arc::new) else { return Ok(None) };
         self.blocks.headers.insert(*hash, Arc::clone(&header));
@@ -131,7 +142,7 @@ impl Reads {
         if let Some(executed) = view.recent_by_hash(hash) {
             return Ok(Some(executed.total_difficulty));
         }
-        Ok(self.store.total_difficulty(hash)?)
+        Ok(self.source.store.total_difficulty(hash)?)
     }
 
     /// The object of any block held. Serialised once: a block never changes.
@@ -142,6 +153,7 @@ impl Reads {
         kind: BlockJson,
     ) -> Result<Option<Bytes>, RpcError> {
         if let Some(json) = self.blocks.json.get(&(*hash, kind)) {
+            self.counts.note(Kind::Block, Origin::Cache);
             return Ok(Some(json));
         }
         let Some(block) = self.block(view, hash)? else { return Ok(None) };

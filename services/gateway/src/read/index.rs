@@ -6,9 +6,10 @@
 //! and at the base after they have read.
 
 use alloy_primitives::map::{DefaultHashBuilder, HashMap};
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use parking_lot::RwLock;
-use quintet_types::{Account, StateDiff};
+use quintet_store::TransactionLocation;
+use quintet_types::{Account, ExecutedBlock};
 use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,6 +26,7 @@ pub(super) struct SlotKey {
 pub(super) struct Index {
     accounts: Versions<Address, Option<Account>>,
     slots: Versions<SlotKey, U256>,
+    transactions: Versions<B256, TransactionLocation>,
     epoch: AtomicU64,
 }
 
@@ -39,6 +41,11 @@ impl Index {
         self.slots.get(key, block)
     }
 
+    /// Where a recent block at or below `block` has the transaction.
+    pub(super) fn transaction(&self, hash: &B256, block: u64) -> Option<TransactionLocation> {
+        self.transactions.get(hash, block)
+    }
+
     /// Counts up before versions of a block leave because the block left the chain.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::SeqCst)
@@ -49,23 +56,31 @@ impl Index {
         self.epoch.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    /// Adds a block's changes.
-    pub(super) fn add(&self, block: u64, diff: &StateDiff) {
-        for (address, change) in &diff.accounts {
-            self.accounts.add(*address, block, change.after);
+    /// Adds a block's changes and transactions.
+    pub(super) fn add(&self, executed: &ExecutedBlock) {
+        let block = executed.block.block_ref();
+        for (address, change) in &executed.diff.accounts {
+            self.accounts.add(*address, block.number, change.after);
             for (key, value) in slots(address, change) {
-                self.slots.add(key, block, value);
+                self.slots.add(key, block.number, value);
             }
+        }
+        for (index, transaction) in (0..).zip(&executed.block.block.body.transactions) {
+            self.transactions.add(*transaction.tx_hash(), block.number, TransactionLocation { block, index });
         }
     }
 
-    /// Takes a block's changes away.
-    pub(super) fn remove(&self, block: u64, diff: &StateDiff) {
-        for (address, change) in &diff.accounts {
-            self.accounts.remove(address, block);
+    /// Takes a block's changes and transactions away.
+    pub(super) fn remove(&self, executed: &ExecutedBlock) {
+        let number = executed.block.header().number;
+        for (address, change) in &executed.diff.accounts {
+            self.accounts.remove(address, number);
             for (key, _) in slots(address, change) {
-                self.slots.remove(&key, block);
+                self.slots.remove(&key, number);
             }
+        }
+        for transaction in &executed.block.block.body.transactions {
+            self.transactions.remove(transaction.tx_hash(), number);
         }
     }
 
@@ -73,6 +88,7 @@ impl Index {
     pub(super) fn clear(&self) {
         self.accounts.clear();
         self.slots.clear();
+        self.transactions.clear();
     }
 }
 
@@ -148,21 +164,31 @@ impl<K: Hash + Eq, V: Copy> Versions<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quintet_types::AccountDiff;
+    use quintet_types::{AccountDiff, RecoveredBlock, StateDiff};
+    use std::sync::Arc;
 
-    fn diff(nonce: u64, slot_value: u64) -> StateDiff {
+    fn executed(number: u64, nonce: u64, slot_value: u64) -> ExecutedBlock {
         let after = Account { nonce, ..Account::new(7) };
         let storage = [(U256::from(1), U256::from(slot_value))].into();
         let change = AccountDiff { before: None, after: Some(after), storage };
-        StateDiff { accounts: [(Address::ZERO, change)].into(), ..StateDiff::default() }
+        let diff = StateDiff { accounts: [(Address::ZERO, change)].into(), ..StateDiff::default() };
+        let mut block = quintet_types::Block::default();
+        block.header.number = number;
+        let block = RecoveredBlock { hash: B256::with_last_byte(1), block, senders: Vec::new() };
+        ExecutedBlock {
+            block: Arc::new(block),
+            receipts: Arc::default(),
+            diff: Arc::new(diff),
+            total_difficulty: U256::ZERO,
+        }
     }
 
     #[test]
     fn the_newest_version_at_or_below_is_found() {
         let index = Index::default();
         let key = SlotKey { address: Address::ZERO, incarnation: 7, slot: U256::from(1) };
-        index.add(10, &diff(1, 100));
-        index.add(12, &diff(2, 200));
+        index.add(&executed(10, 1, 100));
+        index.add(&executed(12, 2, 200));
         let nonce = |block| index.account(&Address::ZERO, block).flatten().map(|account| account.nonce);
         assert_eq!(
             (nonce(9), nonce(10), nonce(11), nonce(12), nonce(99)),
@@ -170,9 +196,9 @@ mod tests {
         );
         assert_eq!(index.slot(&key, 11), Some(U256::from(100)));
         assert_eq!(index.slot(&SlotKey { incarnation: 8, ..key }, 11), None);
-        index.remove(12, &diff(2, 200));
+        index.remove(&executed(12, 2, 200));
         assert_eq!((nonce(99), index.slot(&key, 99)), (Some(1), Some(U256::from(100))));
-        index.remove(10, &diff(1, 100));
+        index.remove(&executed(10, 1, 100));
         assert_eq!((nonce(99), index.slot(&key, 99)), (None, None));
     }
 }

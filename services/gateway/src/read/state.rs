@@ -1,11 +1,20 @@
 //! The state after one block, as a method or the EVM reads it: overlay, then cache, then store.
 
+use super::counts::{Kind, Origin};
 use super::index::SlotKey;
+use super::stored::StoredState;
 use super::{Reads, View};
+use crate::error::RpcError;
 use alloy_primitives::{Address, B256, Bytes, U256};
-use quintet_store::StoreError;
+use quintet_store::{Store, StoreError};
 use quintet_types::{Account, BlockRef, StateDiff, StateError, StateReader};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Keys from which on it pays to read them at once: the block is looked at before and after.
+const MANY: usize = 4;
+/// Keys that were read at once count only when that took no longer: so that no chain can go and come back meanwhile.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// The state after a block of one view. Every read is of that block on that view's chain, or fails with
 /// [`StoreError::Reverted`]: the caller then starts again on a newer view.
@@ -14,26 +23,19 @@ pub(crate) struct StateAt<'a> {
     view: Arc<View>,
     block: BlockRef,
     /// The store's own state, for a block below the base: no overlay has anything on it.
-    historic: Option<Box<dyn StateReader>>,
+    historic: Option<StoredState>,
     /// The store's state at the block, for when the base moved past the view's while it was read.
-    passed: OnceLock<Box<dyn StateReader>>,
+    passed: OnceLock<StoredState>,
     /// What the pending block changes on top of the head.
     pending: Option<Arc<StateDiff>>,
 }
 
 impl<'a> StateAt<'a> {
     /// The state after `block`, which is canonical in `view`.
-    pub(super) fn new(reads: &'a Reads, view: Arc<View>, block: BlockRef) -> Result<Self, StoreError> {
-        let historic = if block.number < view.base.number {
-            let state = reads.store.state_at(block.number)?;
-            if reads.store.canonical_hash(block.number)? != Some(block.hash) {
-                return Err(StoreError::Reverted { block });
-            }
-            Some(state)
-        } else {
-            None
-        };
-        Ok(Self { reads, view, block, historic, passed: OnceLock::new(), pending: None })
+    pub(super) fn new(reads: &'a Reads, view: Arc<View>, block: BlockRef) -> Self {
+        let below = block.number < view.base.number;
+        let historic = below.then(|| StoredState::new(Arc::clone(&reads.source.store), block));
+        Self { reads, view, block, historic, passed: OnceLock::new(), pending: None }
     }
 
     /// This state with the pending block's changes.
@@ -70,35 +72,96 @@ impl<'a> StateAt<'a> {
     }
 
     /// The store's state after the block itself.
-    fn passed(&self) -> Result<&dyn StateReader, StateError> {
-        if let Some(state) = self.passed.get() {
-            return Ok(&**state);
+    fn passed(&self) -> &StoredState {
+        self.passed.get_or_init(|| StoredState::new(Arc::clone(&self.reads.source.store), self.block))
+    }
+
+    /// A failed read in words that say of which block.
+    fn failed(&self, error: StateError) -> StateError {
+        match error.0.downcast_ref::<StoreError>() {
+            Some(StoreError::Unavailable { .. }) => {
+                StateError::new(RpcError::state_unavailable(self.block.number))
+            }
+            _ => error,
         }
-        let state = self.reads.store.state_at(self.block.number).map_err(StateError::new)?;
-        self.check_epoch()?;
-        Ok(&**self.passed.get_or_init(|| state))
+    }
+
+    /// Reads what a request is known to need, many keys at once, so that they are in the cache when it asks for each.
+    /// Worth it only where the store is behind a network; of a block below the base nothing is cached.
+    pub(crate) fn prefetch(&self, slots: &[(Address, U256)], accounts: &[Address]) -> Result<(), StateError> {
+        if self.historic.is_some() || !self.reads.source.store.reads_block() {
+            return Ok(());
+        }
+        let (index, cache, number) = (&self.reads.index, &self.reads.cache, self.block.number);
+        let mut missing: Vec<Address> =
+            accounts.iter().chain(slots.iter().map(|(address, _)| address)).copied().collect();
+        missing.sort_unstable();
+        missing.dedup();
+        missing.retain(|address| index.account(address, number).or_else(|| cache.account(address)).is_none());
+        let found = self.at_base(missing.len(), |store, base| store.accounts_at(&missing, base))?;
+        for (address, account) in missing.iter().zip(found) {
+            cache.put_account(self.view.base_stamp, *address, account);
+        }
+        let mut missing = Vec::new();
+        for (address, slot) in slots {
+            let account = index.account(address, number).or_else(|| cache.account(address));
+            let Some(Some(account)) = account else { continue };
+            let key = SlotKey { address: *address, incarnation: account.incarnation, slot: *slot };
+            if index.slot(&key, number).or_else(|| cache.slot(&key)).is_none() {
+                missing.push(key);
+            }
+        }
+        let keys: Vec<_> = missing.iter().map(|key| (key.address, key.incarnation, key.slot)).collect();
+        let found = self.at_base(keys.len(), |store, base| store.slots_at(&keys, base))?;
+        for (key, value) in missing.into_iter().zip(found) {
+            cache.put_slot(self.view.base_stamp, key, value);
+        }
+        Ok(())
+    }
+
+    /// What `read` finds in the store after the view's base; nothing when that is not worth it, or not sure.
+    fn at_base<T>(
+        &self,
+        keys: usize,
+        read: impl FnOnce(&dyn Store, u64) -> Result<Vec<T>, StoreError>,
+    ) -> Result<Vec<T>, StateError> {
+        if keys < MANY {
+            return Ok(Vec::new());
+        }
+        let started = Instant::now();
+        let checked = || self.view.base_state.check().map_err(|error| self.failed(error));
+        checked()?;
+        let found = read(&*self.reads.source.store, self.view.base.number);
+        let found = found.map_err(|error| self.failed(StateError::new(error)))?;
+        checked()?;
+        Ok(if started.elapsed() < AT_ONCE { found } else { Vec::new() })
     }
 
     /// Reads through index, cache and store; see the rules in [`super::base`].
     fn layered<T: Copy>(
         &self,
+        kind: Kind,
         indexed: Option<T>,
         cached: impl FnOnce() -> Option<T>,
         read: impl Fn(&dyn StateReader) -> Result<T, StateError>,
         put: impl FnOnce(u64, T),
     ) -> Result<T, StateError> {
+        let counts = &self.reads.counts;
         let value = if let Some(value) = indexed {
+            counts.note(kind, Origin::Overlay);
             value
         } else if let Some(value) = cached().filter(|_| self.reads.cache.base() <= self.block.number) {
+            counts.note(kind, Origin::Cache);
             value
         } else {
+            counts.note(kind, Origin::Store);
             let stamp = self.view.base_stamp;
-            let value = read(&*self.view.base_state)?;
+            let value = read(&*self.view.base_state).map_err(|error| self.failed(error))?;
             if self.reads.cache.stamp() == stamp {
                 put(stamp, value);
                 value
             } else {
-                read(self.passed()?)?
+                read(self.passed()).map_err(|error| self.failed(error))?
             }
         };
         self.check_epoch()?;
@@ -112,9 +175,11 @@ impl StateReader for StateAt<'_> {
             return Ok(account);
         }
         if let Some(state) = &self.historic {
-            return state.account(address);
+            self.reads.counts.note(Kind::Account, Origin::Store);
+            return state.account(address).map_err(|error| self.failed(error));
         }
         self.layered(
+            Kind::Account,
             self.reads.index.account(address, self.block.number),
             || self.reads.cache.account(address),
             |state| state.account(address),
@@ -127,10 +192,12 @@ impl StateReader for StateAt<'_> {
             return Ok(value);
         }
         if let Some(state) = &self.historic {
-            return state.storage(address, incarnation, slot);
+            self.reads.counts.note(Kind::Slot, Origin::Store);
+            return state.storage(address, incarnation, slot).map_err(|error| self.failed(error));
         }
         let key = SlotKey { address: *address, incarnation, slot: *slot };
         self.layered(
+            Kind::Slot,
             self.reads.index.slot(&key, self.block.number),
             || self.reads.cache.slot(&key),
             |state| state.storage(address, incarnation, slot),
@@ -147,11 +214,8 @@ impl StateReader for StateAt<'_> {
             return Ok(true);
         }
         // Too rare for index and cache to know it: the store is asked at the block itself.
-        let state = match &self.historic {
-            Some(state) => &**state,
-            None => self.passed()?,
-        };
-        let any = state.has_storage(address, incarnation)?;
+        let state = self.historic.as_ref().unwrap_or_else(|| self.passed());
+        let any = state.has_storage(address, incarnation).map_err(|error| self.failed(error))?;
         self.check_epoch()?;
         Ok(any)
     }
@@ -160,17 +224,13 @@ impl StateReader for StateAt<'_> {
         if let Some(code) = self.pending.as_ref().and_then(|pending| pending.code.get(hash)) {
             return Ok(Some(code.clone()));
         }
-        // Code is by content: it is never stale, and it is in the store before the delta is published.
-        self.reads.store.code(hash).map_err(StateError::new)
+        self.reads.code(&self.view, hash).map_err(|error| self.failed(StateError::new(error)))
     }
 
     fn block_hash(&self, number: u64) -> Result<Option<B256>, StateError> {
         if number > self.block.number {
             return Ok(None);
         }
-        match self.view.known_hash(number) {
-            Some(hash) => Ok(Some(hash)),
-            None => self.reads.store.canonical_hash(number).map_err(StateError::new),
-        }
+        self.reads.canonical_hash(&self.view, number).map_err(|error| self.failed(error))
     }
 }

@@ -1,7 +1,8 @@
 //! The chain as the gateway holds it at one moment: immutable, replaced as a whole when a block comes.
 
+use super::stored::StoredState;
 use alloy_primitives::{B256, U256};
-use quintet_types::{BlockRef, ExecutedBlock, Header, Receipts, RecoveredBlock, StateReader};
+use quintet_types::{BlockRef, ExecutedBlock, Header, Receipts, RecoveredBlock};
 use std::sync::Arc;
 
 /// The head, the recent blocks below it, and the state that they were built on.
@@ -20,7 +21,7 @@ pub(crate) struct View {
     /// Which of the cache's bases that is.
     pub(super) base_stamp: u64,
     /// The store's state after the base.
-    pub(super) base_state: Arc<dyn StateReader>,
+    pub(super) base_state: Arc<StoredState>,
     /// The epoch of the index that this view may read.
     pub(super) epoch: u64,
 }

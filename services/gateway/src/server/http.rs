@@ -3,16 +3,20 @@
 use super::access::Cors;
 use super::body::Parts;
 use super::{HttpService, Served, websocket};
+use crate::auth::{Caller, Gate, Refusal, path_key};
 use crate::error::RpcError;
 use crate::methods::Output;
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, ORIGIN, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, ORIGIN, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Frame, Incoming};
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Bytes of a request's body.
@@ -27,24 +31,37 @@ const BLOCK: HeaderName = HeaderName::from_static("x-quintet-block");
 const MIN_BLOCK: HeaderName = HeaderName::from_static("x-quintet-min-block");
 
 /// Answers a request.
-pub(super) async fn handle(served: &Served, request: Request<Incoming>) -> Response<Parts> {
+pub(super) async fn respond_to(served: &Served, peer: IpAddr, request: Request<Incoming>) -> Response<Parts> {
+    let mut response = handle(served, peer, request).await;
+    // hyper says so itself, unless the end came while the answer was being computed.
+    if served.ending.load(Ordering::Relaxed) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn handle(served: &Served, peer: IpAddr, request: Request<Incoming>) -> Response<Parts> {
+    let gate = &served.gate;
     if let Some(ws) = &served.ws
         && websocket::is_upgrade(request.headers())
     {
-        if !path_matches(&ws.prefix, request.uri().path()) {
+        if !is_served(gate, &ws.prefix, request.uri().path()) {
             return empty(StatusCode::NOT_FOUND);
         }
-        return websocket::upgrade(served, ws, request);
+        return match admit(gate, &ws.prefix, peer, &request) {
+            Ok(caller) => websocket::upgrade(served, ws, caller, request),
+            Err(response) => response,
+        };
     }
-    let Some(http) = served.http.as_ref().filter(|http| path_matches(&http.prefix, request.uri().path()))
-    else {
+    let is_served = |http: &&HttpService| is_served(gate, &http.prefix, request.uri().path());
+    let Some(http) = served.http.as_ref().filter(is_served) else {
         return empty(StatusCode::NOT_FOUND);
     };
     if !http.vhosts.allow(request.headers()) {
         return refusal(StatusCode::FORBIDDEN, "invalid host specified");
     }
     if !http.cors.is_enabled() {
-        return answer(http, request).await;
+        return answer(gate, http, peer, request).await;
     }
     if Cors::is_preflight(&request) {
         let mut response = empty(StatusCode::NO_CONTENT);
@@ -52,17 +69,34 @@ pub(super) async fn handle(served: &Served, request: Request<Incoming>) -> Respo
         return response;
     }
     let origin = request.headers().get(ORIGIN).cloned();
-    let mut response = answer(http, request).await;
+    let mut response = answer(gate, http, peer, request).await;
     http.cors.actual(origin.as_ref(), response.headers_mut());
     response
 }
 
-/// Without a prefix only the root is served.
-fn path_matches(prefix: &str, path: &str) -> bool {
-    if prefix.is_empty() { path == "/" } else { path.starts_with(prefix) }
+/// Without a prefix only the root is served, and keys below it where there are keys.
+fn is_served(gate: &Gate, prefix: &str, path: &str) -> bool {
+    let matches = if prefix.is_empty() { path == "/" } else { path.starts_with(prefix) };
+    matches || (gate.takes_keys() && path_key(prefix, path).is_some())
 }
 
-async fn answer(http: &HttpService, request: Request<Incoming>) -> Response<Parts> {
+/// Who sends a request, or what to answer to somebody who may not.
+fn admit<B>(
+    gate: &Gate,
+    prefix: &str,
+    peer: IpAddr,
+    request: &Request<B>,
+) -> Result<Caller, Response<Parts>> {
+    let key = if gate.takes_keys() { path_key(prefix, request.uri().path()) } else { None };
+    gate.admit(peer, request.headers(), key).map_err(|refusal| unauthorized(&refusal))
+}
+
+async fn answer(
+    gate: &Gate,
+    http: &HttpService,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Parts> {
     // Load balancers ask whether anybody is there.
     let length = request.body().size_hint().exact();
     if request.method() == Method::GET && length == Some(0) && request.uri().query().is_none() {
@@ -71,6 +105,10 @@ async fn answer(http: &HttpService, request: Request<Incoming>) -> Response<Part
     if let Err(response) = validate(&request, length) {
         return response;
     }
+    let caller = match admit(gate, &http.prefix, peer, &request) {
+        Ok(caller) => caller,
+        Err(response) => return response,
+    };
     let (head, body) = request.into_parts();
     let body = match read(body).await {
         Ok(body) => body,
@@ -84,7 +122,7 @@ async fn answer(http: &HttpService, request: Request<Incoming>) -> Response<Part
         crate::envelope::error(&mut out.json, "null", &error);
         return respond(out);
     }
-    let response = respond(http.dispatcher.answer(&body, Some(&head.headers)).await);
+    let response = respond(http.dispatcher.answer(&body, Some(&head.headers), &caller).await);
     if accepts_gzip(&head.headers) { Box::pin(compress(response)).await } else { response }
 }
 
@@ -170,6 +208,24 @@ fn respond(out: Output) -> Response<Parts> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(BLOCK, HeaderValue::from(out.block));
+    if let Some(wait) = out.retry_after {
+        // Whole seconds, and not zero: those that wait less come too early.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        *response.status_mut() = StatusCode::TOO_MANY_REQUESTS;
+    }
+    response
+}
+
+/// The answer to somebody whose key or token is missing or no good (RFC 6750).
+fn unauthorized(refusal: &Refusal) -> Response<Parts> {
+    let mut response = self::refusal(StatusCode::UNAUTHORIZED, &refusal.text);
+    let challenge = if refusal.was_given {
+        "Bearer realm=\"quintet\", error=\"invalid_token\""
+    } else {
+        "Bearer realm=\"quintet\""
+    };
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     response
 }
 

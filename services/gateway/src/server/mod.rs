@@ -4,18 +4,22 @@
 //! no span while nobody traces, and one buffer for the answer.
 
 mod access;
+mod alive;
 mod body;
 mod http;
 mod subscription;
 mod websocket;
 
+use crate::auth::Gate;
 use crate::dispatch::Dispatcher;
 use access::{Cors, Origins, VirtualHosts};
+use alive::Alive;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -65,8 +69,12 @@ impl WsService {
 pub(crate) struct Served {
     pub(crate) http: Option<HttpService>,
     pub(crate) ws: Option<WsService>,
+    /// Who is let in.
+    pub(crate) gate: Gate,
     /// Ends connections.
     pub(crate) token: CancellationToken,
+    /// Whether the token was cancelled: looked at for every answer, which the token's lock is too slow for.
+    pub(crate) ending: AtomicBool,
     /// Counts connections that have become WebSockets.
     pub(crate) sockets: TaskTracker,
 }
@@ -94,6 +102,7 @@ pub(crate) async fn serve(listener: TcpListener, served: Arc<Served>) {
         }
     };
     served.token.run_until_cancelled(accept).await;
+    served.ending.store(true, Ordering::Relaxed);
     drop(listener);
     connections.close();
     connections.wait().await;
@@ -106,10 +115,11 @@ async fn connection(stream: TcpStream, peer: SocketAddr, served: Arc<Served>) {
         tracing::debug!(target: "quintet_gateway", %error, %peer, "connection lost");
         return;
     }
+    let _alive = Alive::connection("http");
     let token = served.token.clone();
     let service = service_fn(|request| {
         let served = Arc::clone(&served);
-        async move { Ok::<_, std::convert::Infallible>(http::handle(&served, request).await) }
+        async move { Ok::<_, std::convert::Infallible>(http::respond_to(&served, peer.ip(), request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

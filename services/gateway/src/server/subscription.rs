@@ -1,5 +1,7 @@
 //! `eth_subscribe` and what it leads to.
 
+use super::alive::Alive;
+use crate::auth::Caller;
 use crate::decode;
 use crate::dispatch::Dispatcher;
 use crate::envelope::{self, Kind, Message};
@@ -40,7 +42,7 @@ impl Topic {
 /// The subscriptions of one connection, by id.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    by_id: BTreeMap<String, Topic>,
+    by_id: BTreeMap<String, (Topic, Alive)>,
     /// Whether the node was syncing when it was last looked at.
     was_syncing: Option<bool>,
 }
@@ -60,30 +62,31 @@ impl Subscriptions {
 
     /// Whether one is for the sync status.
     pub(super) fn has_syncing(&self) -> bool {
-        self.by_id.values().any(|topic| matches!(topic, Topic::Syncing))
+        self.by_id.values().any(|(topic, _)| matches!(topic, Topic::Syncing))
     }
 
     /// Answers a message that may hold subscription requests.
-    pub(super) async fn answer(&mut self, dispatcher: &Dispatcher, body: &[u8]) -> Vec<u8> {
+    pub(super) async fn answer(&mut self, dispatcher: &Dispatcher, caller: &Caller, body: &[u8]) -> Vec<u8> {
         let Ok(Message::Single(request)) = envelope::parse(body) else {
-            return dispatcher.answer(body, None).await.json;
+            return dispatcher.answer(body, None, caller).await.json;
         };
         let Kind::Call { id, method } = request.kind() else {
-            return dispatcher.answer(body, None).await.json;
+            return dispatcher.answer(body, None, caller).await.json;
         };
         let is_offered = dispatcher
             .methods
             .get(&method)
             .is_some_and(|method| matches!(method.handler, Handler::Subscription));
         if !is_offered {
-            let out = dispatcher.answer(body, None).await;
+            let out = dispatcher.answer(body, None, caller).await;
             return match out.spliced {
                 None => out.json,
                 Some((at, middle)) => splice(out.json, at, &middle),
             };
         }
         let mut out = Vec::with_capacity(128);
-        let answer = Params::new(request.params()).and_then(|params| {
+        let admitted = dispatcher.admit(caller, 1).await.and_then(|()| caller.check_method(&method));
+        let answer = admitted.and_then(|()| Params::new(request.params())).and_then(|params| {
             if method == "eth_subscribe" { self.subscribe(params) } else { self.unsubscribe(params) }
         });
         match answer {
@@ -119,7 +122,8 @@ impl Subscriptions {
         let id = random_id();
         let mut out = Vec::new();
         json::string(&mut out, &id);
-        self.by_id.insert(id, topic);
+        let alive = Alive::subscription(topic.name());
+        self.by_id.insert(id, (topic, alive));
         Ok(out)
     }
 
@@ -133,7 +137,7 @@ impl Subscriptions {
     /// The messages that a notice leads to.
     pub(super) fn notifications(&self, notice: &Notice) -> Vec<Vec<u8>> {
         let mut messages = Vec::new();
-        for (id, topic) in &self.by_id {
+        for (id, (topic, _)) in &self.by_id {
             match (topic, notice) {
                 (Topic::NewHeads, Notice::Block(notice)) => {
                     messages.push(traced(topic, &notice.trace, || new_head(id, notice)));
@@ -160,7 +164,7 @@ impl Subscriptions {
         if was_syncing.unwrap_or_default() == is_syncing {
             return Vec::new();
         }
-        let ids = self.by_id.iter().filter(|(_, topic)| matches!(topic, Topic::Syncing));
+        let ids = self.by_id.iter().filter(|(_, (topic, _))| matches!(topic, Topic::Syncing));
         ids.map(|(id, _)| notification(id, |out| write_sync(out, progress))).collect()
     }
 }

@@ -1,12 +1,15 @@
 //! WebSocket connections: requests like those over HTTP, and subscriptions.
 //!
 //! One task reads requests and hears notices, one writes. Every queue is bounded: a client that does not read its
-//! answers stops being read from, one that does not read its notifications is cut off.
+//! answers stops being read from, one that does not read its notifications is cut off. Every end that is not the
+//! client's own is told with a code and a reason, after what was queued and what was being worked on.
 
+use super::alive::Alive;
 use super::body::Parts;
 use super::http::refusal;
 use super::subscription::{self, Subscriptions};
 use super::{Served, WsService};
+use crate::auth::Caller;
 use crate::dispatch::Dispatcher;
 use crate::notice::Notice;
 use bytes::Bytes;
@@ -17,13 +20,14 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
@@ -37,10 +41,59 @@ const MOST_REQUESTS: usize = 32;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// A message must be written in this time.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests under way and queued messages may take once the connection is to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long the client may take to answer the closing handshake.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often subscriptions to the sync status look at it.
 const SYNC_INTERVAL: Duration = Duration::from_secs(2);
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// The process stops.
+const SHUTDOWN: (CloseCode, &str) = (CloseCode::Away, "shutting down");
+/// The client does not read what it subscribed to.
+const SLOW: (CloseCode, &str) = (CloseCode::Policy, "too slow for its subscriptions");
+/// The key with which the client came was taken back, or has expired.
+const REVOKED: (CloseCode, &str) = (CloseCode::Policy, "the API key is no longer valid");
+
+/// How a connection comes to its end.
+#[derive(Clone)]
+struct Ending {
+    token: CancellationToken,
+    /// What the client is told; nothing if it is gone.
+    reason: Arc<OnceLock<Option<(CloseCode, &'static str)>>>,
+}
+
+impl Ending {
+    /// Ends with the process, if not before.
+    fn new(process: &CancellationToken) -> Self {
+        Self { token: process.child_token(), reason: Arc::default() }
+    }
+
+    fn end(&self, reason: Option<(CloseCode, &'static str)>) {
+        // The first one counts.
+        let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    /// What to tell the client at the end.
+    fn reason(&self) -> Option<(CloseCode, &'static str)> {
+        // Whoever else ends a connection has said why.
+        let is_shutdown = self.token.is_cancelled();
+        let reason = *self.reason.get_or_init(|| is_shutdown.then_some(SHUTDOWN));
+        self.token.cancel();
+        reason
+    }
+
+    /// Ends when it is time to: at once if the client does not take what there is for it, else after a while.
+    async fn is_due(&self) {
+        self.token.cancelled().await;
+        if self.reason() != Some(SLOW) {
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
+        }
+    }
+}
 
 /// Whether a request wants to become a WebSocket.
 pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
@@ -54,7 +107,12 @@ pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// Answers the handshake, and serves the connection once it is done.
-pub(super) fn upgrade(served: &Served, ws: &WsService, mut request: Request<Incoming>) -> Response<Parts> {
+pub(super) fn upgrade(
+    served: &Served,
+    ws: &WsService,
+    caller: Caller,
+    mut request: Request<Incoming>,
+) -> Response<Parts> {
     let headers = request.headers();
     let Some(key) = headers
         .get(SEC_WEBSOCKET_KEY)
@@ -76,7 +134,7 @@ pub(super) fn upgrade(served: &Served, ws: &WsService, mut request: Request<Inco
     let (dispatcher, token) = (ws.dispatcher.clone(), served.token.clone());
     served.sockets.spawn(async move {
         match upgraded.await {
-            Ok(upgraded) => serve(upgraded, dispatcher, token).await,
+            Ok(upgraded) => serve(upgraded, dispatcher, caller, &token).await,
             Err(error) => tracing::debug!(target: "quintet_gateway", %error, "websocket handshake failed"),
         }
     });
@@ -89,33 +147,40 @@ pub(super) fn upgrade(served: &Served, ws: &WsService, mut request: Request<Inco
     response
 }
 
-async fn serve(upgraded: Upgraded, dispatcher: Dispatcher, token: CancellationToken) {
+async fn serve(upgraded: Upgraded, dispatcher: Dispatcher, caller: Caller, process: &CancellationToken) {
     let config =
         WebSocketConfig::default().max_message_size(Some(MOST_MESSAGE)).max_frame_size(Some(MOST_MESSAGE));
     let socket = Socket::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
     let (sink, stream) = socket.split();
     let (outgoing, queue) = mpsc::channel(OUTGOING);
-    let closing = token.child_token();
-    let writer = write(sink, queue, closing.clone());
+    let ending = Ending::new(process);
+    let _alive = Alive::connection("websocket");
+    let writer = write(sink, queue, ending.clone());
     let session = Session {
         notices: dispatcher.shared.notices.subscribe(),
         subscriptions: Subscriptions::default(),
         requests: Arc::new(Semaphore::new(MOST_REQUESTS)),
         dispatcher,
+        caller,
         outgoing,
-        closing,
+        ending,
     };
-    tokio::join!(writer, session.run(stream));
+    let ((), mut stream) = tokio::join!(writer, session.run(stream));
+    // A connection that is dropped with something unread in it takes what was just written with it.
+    let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, rest).await;
 }
 
 /// Writes what is queued, and pings, until the session ends or the client does not take it.
 async fn write(
     mut sink: impl Sink<Message, Error = Error> + Unpin,
     mut queue: mpsc::Receiver<Message>,
-    closing: CancellationToken,
+    ending: Ending,
 ) {
     let mut ping = tokio::time::interval(PING_INTERVAL);
     ping.reset();
+    let due = ending.is_due();
+    tokio::pin!(due);
     loop {
         let message = tokio::select! {
             biased;
@@ -123,7 +188,7 @@ async fn write(
                 Some(message) => message,
                 None => break,
             },
-            () = closing.cancelled() => break,
+            () = &mut due => break,
             _ = ping.tick() => Message::Ping(Bytes::new()),
         };
         // What is queued goes out in one write.
@@ -135,12 +200,18 @@ async fn write(
             sink.flush().await
         };
         if !matches!(tokio::time::timeout(WRITE_TIMEOUT, written).await, Ok(Ok(()))) {
-            closing.cancel();
+            ending.end(None);
             return;
         }
     }
-    closing.cancel();
-    let _ = tokio::time::timeout(WRITE_TIMEOUT, sink.close()).await;
+    let reason = ending.reason();
+    let closed = async {
+        if let Some((code, reason)) = reason {
+            sink.send(Message::Close(Some(CloseFrame { code, reason: reason.into() }))).await?;
+        }
+        sink.close().await
+    };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closed).await;
 }
 
 /// One connection.
@@ -150,38 +221,51 @@ struct Session {
     subscriptions: Subscriptions,
     notices: broadcast::Receiver<Notice>,
     requests: Arc<Semaphore>,
-    closing: CancellationToken,
+    caller: Caller,
+    ending: Ending,
 }
 
 impl Session {
-    async fn run(mut self, mut stream: SplitStream<Socket>) {
+    /// Works until the end; gives back what the client writes on.
+    async fn run(mut self, mut stream: SplitStream<Socket>) -> SplitStream<Socket> {
         let mut sync = tokio::time::interval(SYNC_INTERVAL);
-        let closing = self.closing.clone();
+        let token = self.ending.token.clone();
         loop {
             tokio::select! {
-                () = closing.cancelled() => break,
+                () = token.cancelled() => break,
                 message = stream.next() => match message {
-                    Some(Ok(Message::Text(text))) => self.request(Bytes::from(text)).await,
-                    Some(Ok(Message::Binary(bytes))) => self.request(bytes).await,
+                    Some(Ok(Message::Text(text))) => self.request_until(&token, Bytes::from(text)).await,
+                    Some(Ok(Message::Binary(bytes))) => self.request_until(&token, bytes).await,
                     Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                    Some(Ok(Message::Close(_))) | None => break,
+                    Some(Ok(Message::Close(_))) | None => {
+                        self.ending.end(None);
+                    }
                     Some(Err(error)) => {
                         tracing::debug!(target: "quintet_gateway", %error, "websocket ended");
-                        break;
+                        self.ending.end(None);
                     }
                 },
                 notice = self.notices.recv(), if !self.subscriptions.is_empty() => match notice {
                     Ok(notice) => self.notify(&notice),
                     Err(RecvError::Lagged(missed)) => {
                         tracing::debug!(target: "quintet_gateway", missed, "websocket client is too slow");
-                        break;
+                        metrics::counter!("quintet_gateway_slow_clients_total").increment(1);
+                        self.ending.end(Some(SLOW));
                     }
                     Err(RecvError::Closed) => break,
                 },
                 _ = sync.tick(), if self.subscriptions.has_syncing() => self.notify_sync().await,
             }
         }
-        closing.cancel();
+        stream
+    }
+
+    /// As [`Self::request`], but no longer than the connection: it may wait for a slow client.
+    async fn request_until(&mut self, token: &CancellationToken, body: Bytes) {
+        token.run_until_cancelled(self.request(body)).await;
+        if self.caller.check().is_err() {
+            self.ending.end(Some(REVOKED));
+        }
     }
 
     /// Starts work on a message. Subscribing is done at once, so that its answer comes before its notifications.
@@ -191,13 +275,14 @@ impl Session {
                 // What was said while nobody listened is not missed.
                 self.notices = self.notices.resubscribe();
             }
-            let answer = self.subscriptions.answer(&self.dispatcher, &body).await;
+            let answer = self.subscriptions.answer(&self.dispatcher, &self.caller, &body).await;
             return self.send(answer).await;
         }
         let Ok(permit) = Arc::clone(&self.requests).acquire_owned().await else { return };
         let (dispatcher, outgoing) = (self.dispatcher.clone(), self.outgoing.clone());
+        let caller = self.caller.clone();
         tokio::spawn(async move {
-            let mut out = dispatcher.answer(&body, None).await;
+            let mut out = dispatcher.answer(&body, None, &caller).await;
             if let Some((at, middle)) = out.spliced.take() {
                 let after = out.json.split_off(at.min(out.json.len()));
                 out.json.extend_from_slice(&middle);
@@ -218,7 +303,12 @@ impl Session {
     }
 
     fn notify(&self, notice: &Notice) {
-        for json in self.subscriptions.notifications(notice) {
+        if self.caller.check().is_err() {
+            return self.ending.end(Some(REVOKED));
+        }
+        let messages = self.subscriptions.notifications(notice);
+        metrics::counter!("quintet_gateway_notifications_total").increment(messages.len() as u64);
+        for json in messages {
             self.push(json);
         }
     }
@@ -238,7 +328,8 @@ impl Session {
             && self.outgoing.try_send(message).is_err()
         {
             tracing::debug!(target: "quintet_gateway", "websocket client is too slow for its subscriptions");
-            self.closing.cancel();
+            metrics::counter!("quintet_gateway_slow_clients_total").increment(1);
+            self.ending.end(Some(SLOW));
         }
     }
 }

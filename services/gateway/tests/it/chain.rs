@@ -26,9 +26,9 @@ use tokio_util::sync::CancellationToken;
 const GAS_LIMIT: u64 = 30_000_000;
 
 #[derive(clap::Parser)]
-struct GatewayFlags {
+pub(crate) struct GatewayFlags {
     #[command(flatten)]
-    gateway: GatewayConfig,
+    pub(crate) gateway: GatewayConfig,
 }
 
 #[derive(clap::Parser)]
@@ -37,11 +37,21 @@ struct PoolFlags {
     pool: PoolArgs,
 }
 
+/// The development chain, its accounts funded with 10,000 ether.
+pub(crate) fn dev_spec() -> ChainSpec {
+    let ether = U256::from(10u128.pow(18));
+    let funded: Vec<(Address, U256)> =
+        dev_accounts().iter().map(|account| (account.address, ether * U256::from(10_000))).collect();
+    ChainSpec::dev(&funded, GAS_LIMIT, 0).expect("the development chain")
+}
+
 /// A chain with a gateway on it. Everything ends when it is dropped.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) chain: ChainClient,
     pub(crate) http: HttpClient,
+    /// For further gateways on the same chain.
+    pub(crate) dependencies: Dependencies,
     core: Arc<Chain>,
     token: CancellationToken,
 }
@@ -60,10 +70,7 @@ impl Node {
 
     /// As [`Self::dev`], with more flags for the gateway.
     pub(crate) async fn dev_with(flags: &[&str]) -> Self {
-        let ether = U256::from(10u128.pow(18));
-        let funded: Vec<(Address, U256)> =
-            dev_accounts().iter().map(|account| (account.address, ether * U256::from(10_000))).collect();
-        let spec = ChainSpec::dev(&funded, GAS_LIMIT, 0).expect("the development chain");
+        let spec = dev_spec();
         let store = quintet_store::open_temporary().expect("a store");
         quintet_chain::genesis::init(store.as_ref(), &spec).expect("genesis");
         Self::start(Arc::new(spec), store, flags).await
@@ -75,10 +82,8 @@ impl Node {
         let bus: Arc<dyn EventBus> = Arc::new(LocalBus::new());
         let config = Config {
             pool: (&PoolFlags::parse_from(["pool"]).pool).into(),
-            journal: None,
-            network_id: spec.network_id(),
             pending: PendingConfig { gas_limit_target: GAS_LIMIT, ..PendingConfig::default() },
-            instant_finality: false,
+            ..Config::of(&spec)
         };
         let core = Chain::open(Arc::clone(&spec), Arc::clone(&store), Arc::clone(&bus), config);
         let core = Arc::new(core.expect("a chain"));
@@ -108,13 +113,13 @@ impl Node {
         let ports = ["--http.port", &port, "--ws.port", &port];
         let args = fixed.iter().chain(&ports).chain(flags);
         let config = GatewayFlags::try_parse_from(args).expect("flags").gateway;
-        let gateway = Gateway::new(&config, dependencies).expect("a gateway");
+        let gateway = Gateway::new(&config, dependencies.clone()).expect("a gateway");
         let listeners = gateway.bind().await.expect("a port");
         let address = listeners.http().expect("HTTP");
         assert_eq!(listeners.ws(), Some(address));
         tokio::spawn(gateway.serve(listeners, token.clone()));
         let http = HttpClient::new(format!("http://{address}"));
-        Self { address, chain, http, core, token }
+        Self { address, chain, http, dependencies, core, token }
     }
 
     /// Opens a WebSocket.

@@ -44,13 +44,8 @@ impl Node {
         let bus: Arc<dyn EventBus> = Arc::new(LocalBus::new());
         let (spec, store) = (Arc::clone(&chain.spec), Arc::clone(&chain.store));
         let gas_limit_target = chain.header(chain.head.number).unwrap().gas_limit;
-        let config = Config {
-            pool: quintet_txpool::Config::default(),
-            journal: None,
-            network_id: spec.network_id(),
-            pending: PendingConfig { beneficiary: Address::ZERO, gas_limit_target },
-            instant_finality: true,
-        };
+        let pending = PendingConfig { beneficiary: Address::ZERO, gas_limit_target };
+        let config = Config { pending, instant_finality: true, ..Config::of(&spec) };
         let service =
             quintet_chain::Chain::open(spec.clone(), store.clone(), Arc::clone(&bus), config).unwrap();
         let service = Arc::new(service);

@@ -29,7 +29,7 @@ pub(crate) fn run(config: &MinerConfig) -> Running {
 
 fn run_on(chain: &ScriptedChain, config: &MinerConfig) -> Running {
     let transport = Transport::local(Service::Miner, ChainServiceServer::new(chain.clone()));
-    let miner = Miner::new(config, ChainClient::new(transport), Arc::new(chain.bus.clone())).expect("valid");
+    let miner = Miner::new(config, ChainClient::new(transport), Arc::clone(&chain.bus)).expect("valid");
     let client = MinerClient::new(Transport::local(Service::Gateway, miner.server()));
     let (token, readiness) = (CancellationToken::new(), Readiness::new());
     tokio::spawn(miner.run(readiness.clone(), token.clone()));

@@ -16,6 +16,7 @@ use quintet_types::{
 };
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
@@ -28,9 +29,18 @@ pub(crate) const BLOCK_CAPACITY: u32 = 10;
 /// The chain. Clones are the same.
 #[derive(Clone)]
 pub(crate) struct ScriptedChain {
-    pub(crate) bus: LocalBus,
+    pub(crate) bus: Arc<dyn EventBus>,
+    cut: Arc<AtomicBool>,
     stream: broadcast::Sender<proto::StreamEventsResponse>,
     state: Arc<Mutex<State>>,
+}
+
+/// A block that was handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Submission {
+    pub(crate) token: u64,
+    pub(crate) number: u64,
+    pub(crate) taken: bool,
 }
 
 #[derive(Default)]
@@ -38,17 +48,42 @@ struct State {
     headers: Vec<Header>,
     pending: u32,
     nonce: u64,
-    building: u32,
     down: bool,
+    newest_token: u64,
+    submissions: Vec<Submission>,
     builds: Vec<proto::BuildBlockRequest>,
     transactions: Vec<u32>,
 }
 
 impl ScriptedChain {
     pub(crate) fn new() -> Self {
-        let genesis = Header { timestamp: 1_700_000_000, gas_limit: 30_000_000, ..Header::default() };
-        let state = State { headers: vec![genesis], ..State::default() };
-        Self { bus: LocalBus::new(), stream: broadcast::channel(64).0, state: Arc::new(Mutex::new(state)) }
+        Self::on(Arc::new(LocalBus::new()))
+    }
+
+    /// A chain that publishes on this bus.
+    pub(crate) fn on(bus: Arc<dyn EventBus>) -> Self {
+        let state = State { headers: vec![genesis()], ..State::default() };
+        Self {
+            bus,
+            cut: Arc::default(),
+            stream: broadcast::channel(64).0,
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// The same chain over a link of its own, which may be cut.
+    pub(crate) fn link(&self) -> Self {
+        Self { cut: Arc::default(), ..self.clone() }
+    }
+
+    /// Cuts this link, or mends it: calls over it fail with `UNAVAILABLE`.
+    pub(crate) fn set_cut(&self, cut: bool) {
+        self.cut.store(cut, Ordering::Relaxed);
+    }
+
+    /// It becomes another network, without a block.
+    pub(crate) fn change_network(&self) {
+        self.state.lock().headers = vec![Header { gas_limit: 1, ..genesis() }];
     }
 
     /// Calls fail with `UNAVAILABLE` while it is down.
@@ -78,7 +113,8 @@ impl ScriptedChain {
         });
         let (hash, sender) = (*transaction.tx_hash(), Address::ZERO);
         let pooled = PoolTransaction { hash, sender, transaction, trace };
-        self.bus.publish(PoolEvent::Pending(Arc::new(pooled)).into()).await.expect("local");
+        // The bus may be away.
+        let _ = self.bus.publish(PoolEvent::Pending(Arc::new(pooled)).into()).await;
     }
 
     /// The canonical headers above genesis.
@@ -89,6 +125,21 @@ impl ScriptedChain {
     /// Number of transactions in each block above genesis.
     pub(crate) fn transactions(&self) -> Vec<u32> {
         self.state.lock().transactions.clone()
+    }
+
+    /// The blocks that were handed in.
+    pub(crate) fn submissions(&self) -> Vec<Submission> {
+        self.state.lock().submissions.clone()
+    }
+
+    /// The newest token that it has seen.
+    pub(crate) fn newest_token(&self) -> u64 {
+        self.state.lock().newest_token
+    }
+
+    /// It has seen this token, of a miner that nobody here knows.
+    pub(crate) fn see_token(&self, token: u64) {
+        self.state.lock().newest_token = token;
     }
 
     /// What was asked to be built.
@@ -111,7 +162,21 @@ impl ScriptedChain {
     }
 
     fn check_up(&self) -> Result<(), Status> {
-        if self.state.lock().down { Err(Status::unavailable("down")) } else { Ok(()) }
+        let down = self.state.lock().down || self.cut.load(Ordering::Relaxed);
+        if down { Err(Status::unavailable("down")) } else { Ok(()) }
+    }
+
+    /// As chain does: a token may rise, and not fall.
+    fn check_token(&self, token: u64) -> Result<(), Status> {
+        let mut state = self.state.lock();
+        let newest = state.newest_token;
+        if token != 0 && token < newest {
+            return Err(Status::failed_precondition(format!(
+                "fencing token {token} is lower than {newest}, which another miner used: the lease is lost"
+            )));
+        }
+        state.newest_token = newest.max(token);
+        Ok(())
     }
 
     /// Makes a block the head.
@@ -122,7 +187,7 @@ impl ScriptedChain {
         if header.parent_hash != parent.hash_slow() || header.timestamp <= parent.timestamp {
             return Err(Status::failed_precondition("not on the head"));
         }
-        let transactions = std::mem::take(&mut state.building);
+        let transactions = u32::try_from(block.body.transactions.len()).expect("few");
         state.pending -= transactions;
         state.transactions.push(transactions);
         state.headers.push(header.clone());
@@ -135,6 +200,11 @@ impl ScriptedChain {
         };
         Ok(ChainEvent::Block(Arc::new(BlockDelta { executed, trace: TraceContext::default() })))
     }
+}
+
+/// The genesis header of every scripted chain.
+pub(crate) fn genesis() -> Header {
+    Header { timestamp: 1_700_000_000, gas_limit: 30_000_000, ..Header::default() }
 }
 
 fn block_id(header: &Header) -> BlockId {
@@ -173,6 +243,15 @@ impl ChainService for ScriptedChain {
         Ok(Response::new(proto::GetHeadResponse { head, header: rlp, ..Default::default() }))
     }
 
+    async fn get_chain_spec(
+        &self,
+        _: Request<proto::GetChainSpecRequest>,
+    ) -> Result<Response<proto::GetChainSpecResponse>, Status> {
+        self.check_up()?;
+        let genesis = Some(block_id(&self.state.lock().headers[0]));
+        Ok(Response::new(proto::GetChainSpecResponse { genesis, ..Default::default() }))
+    }
+
     async fn build_block(
         &self,
         request: Request<proto::BuildBlockRequest>,
@@ -185,8 +264,8 @@ impl ChainService for ScriptedChain {
         if parent.hash_slow().as_slice() != request.parent_hash.as_ref() {
             return Err(Status::not_found("unknown parent"));
         }
-        state.building = state.pending.min(BLOCK_CAPACITY);
-        if state.building == 0 && !request.allow_empty {
+        let transactions = state.pending.min(BLOCK_CAPACITY);
+        if transactions == 0 && !request.allow_empty {
             return Ok(Response::new(proto::BuildBlockResponse::default()));
         }
         let header = Header {
@@ -196,16 +275,15 @@ impl ChainService for ScriptedChain {
             beneficiary: Address::from_slice(&request.beneficiary),
             extra_data: request.extra_data.into(),
             gas_limit: request.gas_limit_target,
-            gas_used: u64::from(state.building) * 21_000,
+            gas_used: u64::from(transactions) * 21_000,
             mix_hash: B256::from_slice(&request.prev_randao),
             ..Header::default()
         };
         let seal_hash = Bytes::copy_from_slice(header.hash_slow().as_slice());
         let first = state.nonce - u64::from(state.pending) + 1;
-        let transactions = (first..first + u64::from(state.building)).map(|nonce| transaction(nonce).into());
-        let body = Body { transactions: transactions.collect(), ..Body::default() };
+        let included = (first..first + u64::from(transactions)).map(|nonce| transaction(nonce).into());
+        let body = Body { transactions: included.collect(), ..Body::default() };
         let block = alloy_rlp::encode(Block { header, body }).into();
-        let transactions = state.building;
         Ok(Response::new(proto::BuildBlockResponse { block, seal_hash, transactions, fees: Bytes::new() }))
     }
 
@@ -214,10 +292,16 @@ impl ChainService for ScriptedChain {
         request: Request<proto::SubmitBlockRequest>,
     ) -> Result<Response<proto::SubmitBlockResponse>, Status> {
         self.check_up()?;
-        let block =
-            block_from_bytes(&request.into_inner().block).map_err(|_| Status::invalid_argument("block"))?;
-        let event = self.commit(&block)?;
-        self.bus.publish(event.into()).await.expect("local");
+        let proto::SubmitBlockRequest { block, fencing_token: token } = request.into_inner();
+        let block = block_from_bytes(&block).map_err(|_| Status::invalid_argument("block"))?;
+        let committed = self.check_token(token).and_then(|()| self.commit(&block));
+        let submission = Submission { token, number: block.header.number, taken: committed.is_ok() };
+        self.state.lock().submissions.push(submission);
+        let event = committed?;
+        // As in `add_transaction`.
+        let gap = Event::Gap(proto::Gap { head: Some(block_id(&block.header)) });
+        let _ = self.stream.send(proto::StreamEventsResponse { event: Some(gap), ..Default::default() });
+        let _ = self.bus.publish(event.into()).await;
         Ok(Response::new(proto::SubmitBlockResponse {
             block: Some(block_id(&block.header)),
             canonical: true,
@@ -235,7 +319,6 @@ impl ChainService for ScriptedChain {
     not_called! {
         import_blocks(Streaming<proto::ImportBlocksRequest>) -> proto::ImportBlocksResponse,
         get_info(GetInfoRequest) -> GetInfoResponse,
-        get_chain_spec(proto::GetChainSpecRequest) -> proto::GetChainSpecResponse,
         get_sync_status(proto::GetSyncStatusRequest) -> proto::GetSyncStatusResponse,
         send_transaction(proto::SendTransactionRequest) -> proto::SendTransactionResponse,
         get_pool_transaction(proto::GetPoolTransactionRequest) -> proto::GetPoolTransactionResponse,

@@ -3,8 +3,8 @@
 //!
 //! The embedded engine answers from memory, and is not wrapped.
 
+use crate::{Commit, StateChanges, Store, StoreError, TableStats, TransactionLocation};
 use alloy_primitives::{Address, B256, Bytes, U256};
-use quintet_store::{Commit, StateChanges, Store, StoreError, TableStats, TransactionLocation};
 use quintet_types::{
     Account, BlockRef, Body, Header, Receipts, RecoveredBlock, StateDiff, StateError, StateReader,
 };
@@ -13,8 +13,8 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
-/// The same store, for use on any thread of a multi-threaded runtime.
-pub(crate) fn offloaded(store: Arc<dyn Store>) -> Arc<dyn Store> {
+/// The same store, for use on any thread of a multi-threaded runtime (on a single-threaded one a call would panic).
+pub fn offloaded(store: Arc<dyn Store>) -> Arc<dyn Store> {
     if store.reads_block() { Arc::new(Offloaded(store)) } else { store }
 }
 

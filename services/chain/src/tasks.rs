@@ -1,0 +1,57 @@
+//! What a chain does by itself.
+
+use crate::chain::Chain;
+use crate::error::ChainError;
+use crate::import::count_published;
+use crate::pool::TICK;
+use quintet_events::EventBus;
+use quintet_service::{Supervisor, propagation};
+use quintet_types::PoolEvent;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+/// Starts what a chain does by itself: publishing pool events, and looking over the pool's age. At shutdown
+/// the trie is written, so that the next start has nothing to compute again.
+pub fn spawn_tasks(chain: &Arc<Chain>, supervisor: &Supervisor) {
+    // So that the first blob transaction does not wait for it.
+    tokio::task::spawn_blocking(quintet_txpool::kzg_settings);
+    if let Some(outbox) = chain.pool.take_outbox() {
+        let task = publish_pool_events(Arc::clone(&chain.bus), outbox, supervisor.token());
+        supervisor.spawn("pool events", task);
+    }
+    supervisor.spawn("pool clock", keep_time(Arc::clone(chain), supervisor.token()));
+}
+
+async fn publish_pool_events(
+    bus: Arc<dyn EventBus>,
+    mut outbox: mpsc::Receiver<PoolEvent>,
+    token: CancellationToken,
+) -> Result<(), ChainError> {
+    while let Some(Some(event)) = token.run_until_cancelled(outbox.recv()).await {
+        let span = tracing::info_span!("publish", otel.kind = "producer");
+        let PoolEvent::Pending(transaction) = &event;
+        propagation::set_parent(&span, &transaction.trace);
+        let published = bus.publish(event.into()).instrument(span).await;
+        count_published("pool", published.is_ok());
+        if let Err(error) = published {
+            tracing::debug!(%error, "pool event not published");
+        }
+    }
+    Ok(())
+}
+
+async fn keep_time(chain: Arc<Chain>, token: CancellationToken) -> Result<(), ChainError> {
+    let mut ticks = tokio::time::interval(TICK);
+    while token.run_until_cancelled(ticks.tick()).await.is_some() {
+        chain.pool.tick();
+    }
+    match tokio::task::spawn_blocking(move || chain.close()).await? {
+        Err(error) if error.is_store_away() => {
+            tracing::warn!(%error, "the trie was not written: the next start computes it again");
+            Ok(())
+        }
+        closed => closed,
+    }
+}
