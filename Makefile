@@ -7,7 +7,7 @@ export QUINTET_VECTORS ?= $(abspath ../shared/vectors)
 
 CLIENTS := $(abspath tests/clients)
 
-.PHONY: test setup rust clients lint conformance bench bench-import fmt
+.PHONY: test setup rust clients lint conformance bench bench-import bench-split fmt
 
 ## Runs every test, after installing what is missing.
 test: setup rust clients
@@ -17,13 +17,28 @@ setup:
 	@./tests/setup.sh
 
 ## Unit, property, contract, vector and end-to-end tests.
-rust:
+rust: bins
 	cargo test --workspace --locked
 
-## Wallets and tools that others wrote, against a running node.
-clients: setup
+## Every program, where the tests look for them.
+bins:
 	cargo build --workspace --bins --locked
+
+## Wallets and tools that others wrote, against a running node.
+clients: setup bins
 	@$(CLIENTS)/run.sh $(CARGO_TARGET_DIR)/debug/quintet
+
+## The end-to-end suite against one process.
+e2e: setup bins
+	QUINTET_E2E=node cargo test --locked -p quintet --test e2e suite::
+
+## The same against a split node of processes. (What happens when a part of it dies is among the tests of `rust`.)
+e2e-split: setup bins
+	QUINTET_E2E=split cargo test --locked -p quintet --test e2e suite::
+
+## The same and the clients against the containers of docker-compose.yml, which it builds, starts and takes away.
+e2e-compose: setup
+	@./tests/compose.sh
 
 ## Runs every conformance vector and prints a table; `make test` runs a sample.
 conformance:
@@ -40,6 +55,12 @@ fmt:
 bench: setup
 	cargo build --release --locked -p quintet
 	@./benches/run.sh $(CARGO_TARGET_DIR)/release/quintet
+
+## Measures the split node against one process in one run and prints tables. Takes root, for cgroups.
+bench-split: setup
+	cargo build --release --locked --workspace --bins
+	cargo build --release --locked -p quintet-testkit --example generate
+	@./benches/split.sh $(CARGO_TARGET_DIR)/release/quintet
 
 ## Measures imports, ethash and the trie in one run and prints tables.
 bench-import: setup

@@ -54,9 +54,10 @@ class Transfers:
 
 
 def wrk(node: Node, script: str, body: pathlib.Path, seconds: int) -> subprocess.Popen:
-    command = ["wrk", "--threads=1", f"--connections={CONNECTIONS}", f"--timeout={2 * LONGEST}s"]
+    command = ["wrk", f"--threads={len(node.addresses)}", f"--connections={CONNECTIONS}", f"--timeout={2 * LONGEST}s"]
     command += [f"--duration={seconds}s", f"--script={SCRIPTS / script}", node.url]
-    environment = {**os.environ, "BENCH_BODY": str(body), "BENCH_LUA": str(SCRIPTS)}
+    addresses = " ".join(node.addresses)
+    environment = {**os.environ, "BENCH_BODY": str(body), "BENCH_LUA": str(SCRIPTS), "BENCH_ADDRESSES": addresses}
     return subprocess.Popen(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=1
     )

@@ -67,6 +67,11 @@ class Node:
     def url(self) -> str:
         return f"http://{HOST}:{self.port}/"
 
+    @property
+    def addresses(self) -> list[str]:
+        """Where load goes: one address, or those of all replicas."""
+        return [f"{HOST}:{self.port}"]
+
     def post(self, body: str) -> tuple[bytes, int]:
         """The answer to a body, and its size on the wire, headers included."""
         if self._connection is None:

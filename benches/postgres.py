@@ -65,6 +65,9 @@ class Postgres:
             raise BenchError(f"PostgreSQL did not start: {pathlib.Path(log).read_text()[-2000:]}")
         return self
 
+    def sql(self, statements: str) -> None:
+        self._run("psql", "-h", HOST, "-p", str(self.port), "-U", USER, "-d", "postgres", "-v", "ON_ERROR_STOP=1", "-c", statements)
+
     def database(self) -> str:
         self._count += 1
         name = f"bench{self._count}"

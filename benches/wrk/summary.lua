@@ -1,3 +1,17 @@
+-- Each thread has one of the addresses BENCH_ADDRESSES.
+
+local addresses = {}
+for host, port in os.getenv("BENCH_ADDRESSES"):gmatch("(%S+):(%d+)") do
+  addresses[#addresses + 1] = { host, port }
+end
+local threads = 0
+
+function setup(thread)
+  local host, port = unpack(addresses[threads % #addresses + 1])
+  threads = threads + 1
+  thread.addr = wrk.lookup(host, port)[1]
+end
+
 -- What every load reports at its end: one line of JSON, times in microseconds.
 
 function done(summary, latency)
