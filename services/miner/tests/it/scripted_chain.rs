@@ -252,6 +252,15 @@ impl ChainService for ScriptedChain {
         Ok(Response::new(proto::GetChainSpecResponse { genesis, ..Default::default() }))
     }
 
+    async fn get_pool_status(
+        &self,
+        _: Request<proto::GetPoolStatusRequest>,
+    ) -> Result<Response<proto::GetPoolStatusResponse>, Status> {
+        self.check_up()?;
+        let pending = self.state.lock().pending.into();
+        Ok(Response::new(proto::GetPoolStatusResponse { pending, queued: 0 }))
+    }
+
     async fn build_block(
         &self,
         request: Request<proto::BuildBlockRequest>,
@@ -323,7 +332,6 @@ impl ChainService for ScriptedChain {
         send_transaction(proto::SendTransactionRequest) -> proto::SendTransactionResponse,
         get_pool_transaction(proto::GetPoolTransactionRequest) -> proto::GetPoolTransactionResponse,
         get_pool_content(proto::GetPoolContentRequest) -> proto::GetPoolContentResponse,
-        get_pool_status(proto::GetPoolStatusRequest) -> proto::GetPoolStatusResponse,
         get_pool_nonce(proto::GetPoolNonceRequest) -> proto::GetPoolNonceResponse,
         set_pool_minimum_tip(proto::SetPoolMinimumTipRequest) -> proto::SetPoolMinimumTipResponse,
         get_pending_block(proto::GetPendingBlockRequest) -> proto::GetPendingBlockResponse,
