@@ -13,6 +13,7 @@ import time
 from nodes import HOST, BenchError
 
 OPEN_LIMIT = 10.0
+SETTLE = 1.0
 
 
 class Subscriber:
@@ -97,6 +98,8 @@ class Listener:
                         self.heard[key.data].setdefault(message["params"]["result"]["hash"], now)
 
     def __exit__(self, *_):
+        # The last block's news is on its way.
+        time.sleep(SETTLE)
         self._over.set()
         self._thread.join(5)
         for each in self.subscribers:

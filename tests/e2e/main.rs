@@ -15,4 +15,3 @@ mod split_faults;
 mod store_faults;
 mod suite;
 mod trace;
-mod trace_split;

@@ -49,12 +49,20 @@ impl TraceService for Store {
 }
 
 impl Collector {
-    /// Starts one.
+    /// Starts one on a free port.
     ///
     /// # Panics
-    /// When there is no free port.
+    /// When there is none.
     pub async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::listen("127.0.0.1:0").await
+    }
+
+    /// Starts one on an address.
+    ///
+    /// # Panics
+    /// When it is taken.
+    pub async fn listen(address: &str) -> Self {
+        let listener = tokio::net::TcpListener::bind(address).await.expect("the address is free");
         let endpoint = format!("http://{}", listener.local_addr().expect("bound"));
         let store = Store::default();
         let server = tonic::transport::Server::builder().add_service(TraceServiceServer::new(store.clone()));

@@ -3,7 +3,7 @@
 use super::{RECOVERY, finish, options, under_load};
 use quintet_testkit::otlp::Collector;
 use quintet_testkit::proxy::Proxy;
-use quintet_testkit::split::Options;
+use quintet_testkit::split::{Options, Service};
 use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -24,6 +24,9 @@ async fn the_collector_goes_away_and_comes_back() {
     let some = |spans: &quintet_testkit::otlp::Spans| (!spans.is_empty()).then_some(());
     collector.wait_for("spans after the collector's return", some).await;
     load.progress("when the collector is back", RECOVERY).await;
+    let log = split.log(Service::Chain);
+    let said = |text| log.matches(text).count();
+    assert_eq!((said("spans are not exported"), said("spans are exported again")), (1, 1), "{log}");
     // It is silent again while all services end.
     link.stall();
     finish(split, load).await;

@@ -1,5 +1,6 @@
 //! A deployment by compose that runs already.
 
+use quintet_testkit::otlp::Collector;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
@@ -28,6 +29,18 @@ impl Compose {
         let command = std::env::var("QUINTET_COMPOSE").unwrap_or_else(|_| "docker compose".to_owned());
         let command = command.split_whitespace().map(str::to_owned).collect();
         Self { url, command, _turn: turn }
+    }
+
+    /// A receiver where the services send their spans.
+    pub(super) async fn collector() -> Collector {
+        let port = std::env::var("QUINTET_OTLP_PORT").expect("QUINTET_OTLP_PORT says where spans are sent");
+        // Containers reach this machine by another address than its own.
+        Collector::listen(&format!("0.0.0.0:{port}")).await
+    }
+
+    /// What the containers of a service wrote while the test ran.
+    pub(super) async fn logs(&self, service: &str) -> String {
+        self.compose(&["logs", "--no-log-prefix", "--no-color", "--since", "1m", service]).await
     }
 
     pub(super) fn url(&self) -> String {

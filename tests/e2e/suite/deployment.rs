@@ -2,8 +2,10 @@
 
 use super::compose::Compose;
 use super::one_process::OneProcess;
+use quintet_testkit::otlp::Collector;
 use quintet_testkit::split::{Options, Service, Split};
 use std::fmt;
+use std::time::Duration;
 
 /// A part that can be stopped and started by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,27 @@ impl fmt::Display for Part {
     }
 }
 
+/// Logs for machines, with details.
+const LOGGED: [&str; 4] = ["--log.format", "json", "--log.filter", "warn,quintet=debug"];
+
+/// The shapes of a node.
+enum Shape {
+    Node,
+    Split,
+    Compose,
+}
+
+impl Shape {
+    fn chosen() -> Self {
+        match std::env::var("QUINTET_E2E").as_deref() {
+            Err(_) | Ok("node") => Self::Node,
+            Ok("split") => Self::Split,
+            Ok("compose") => Self::Compose,
+            Ok(other) => panic!("QUINTET_E2E is {other:?}; expected node, split or compose"),
+        }
+    }
+}
+
 /// The node under test.
 pub(super) enum Deployment {
     Node(Box<OneProcess>),
@@ -36,15 +59,82 @@ pub(super) enum Deployment {
 impl Deployment {
     /// Starts a node, or takes the one that runs.
     pub(super) async fn start() -> Self {
-        let shape = std::env::var("QUINTET_E2E").unwrap_or_else(|_| "node".to_owned());
-        match shape.as_str() {
-            "node" => Self::Node(Box::new(OneProcess::start().await)),
-            "split" => {
+        match Shape::chosen() {
+            Shape::Node => Self::Node(Box::new(OneProcess::start(None).await)),
+            Shape::Split => {
                 let options = Options::beside(env!("CARGO_BIN_EXE_quintet"));
                 Self::Split(Box::new(Split::start(options).await))
             }
-            "compose" => Self::Compose(Compose::take().await),
-            other => panic!("QUINTET_E2E is {other:?}; expected node, split or compose"),
+            Shape::Compose => Self::Compose(Compose::take().await),
+        }
+    }
+
+    /// The same, with a receiver of its spans.
+    pub(super) async fn start_observed() -> (Self, Collector) {
+        match Shape::chosen() {
+            Shape::Node => {
+                let collector = Collector::start().await;
+                let node = OneProcess::start(Some(collector.endpoint())).await;
+                (Self::Node(Box::new(node)), collector)
+            }
+            Shape::Split => {
+                let collector = Collector::start().await;
+                let otlp = Some(collector.endpoint().to_owned());
+                let options = Options { otlp, ..Options::beside(env!("CARGO_BIN_EXE_quintet")) };
+                let mut split = Split::prepare(options).await;
+                for service in split.services() {
+                    let program = split.program(service).args(LOGGED);
+                    split.launch_as(service, &program);
+                }
+                for service in split.services() {
+                    split.wait_ready(service).await;
+                }
+                (Self::Split(Box::new(split)), collector)
+            }
+            Shape::Compose => {
+                let compose = Compose::take().await;
+                (Self::Compose(compose), Compose::collector().await)
+            }
+        }
+    }
+
+    /// Whether its services are processes of their own.
+    pub(super) const fn is_split(&self) -> bool {
+        !matches!(self, Self::Node(_))
+    }
+
+    /// Whether its logs have details, if they are for machines.
+    pub(super) const fn json_logs(&self) -> Option<bool> {
+        match self {
+            Self::Node(_) => None,
+            Self::Split(_) => Some(true),
+            Self::Compose(_) => Some(false),
+        }
+    }
+
+    /// What all replicas of a service wrote.
+    pub(super) async fn logs(&self, service: &str) -> String {
+        match self {
+            Self::Node(node) => node.log(),
+            Self::Split(split) => {
+                let replicas = split.services().into_iter().filter(|each| each.binary() == service);
+                replicas.map(|each| split.log(each)).collect()
+            }
+            Self::Compose(compose) => compose.logs(service.trim_start_matches("quintet-")).await,
+        }
+    }
+
+    /// Has all spans sent: what can be stopped is, which sends them.
+    pub(super) async fn send_spans(&mut self) {
+        match self {
+            Self::Node(node) => node.end_process(false).await,
+            Self::Split(split) => {
+                for service in split.services() {
+                    split.stop(service).await;
+                }
+            }
+            // Its services send what they have each second.
+            Self::Compose(_) => tokio::time::sleep(Duration::from_secs(3)).await,
         }
     }
 

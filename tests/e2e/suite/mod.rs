@@ -3,7 +3,8 @@
 //! - `node` (the default): `quintet dev`, one process;
 //! - `split`: every service as a process of its own, over PostgreSQL and Redis;
 //! - `compose`: a deployment that runs, whose load balancer is `QUINTET_RPC_URL`, and which `QUINTET_COMPOSE` commands: by
-//!   default `docker compose` in the root of the sources.
+//!   default `docker compose` in the root of the sources. Its services send their spans to port `QUINTET_OTLP_PORT` of
+//!   this machine.
 
 mod compose;
 mod deployment;
@@ -11,6 +12,7 @@ mod filters;
 mod one_process;
 mod parts;
 mod pool;
+mod trace;
 mod wallet;
 
 use deployment::Deployment;
@@ -37,4 +39,9 @@ async fn parts_are_restarted_under_load() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parts_are_killed_under_load() {
     parts::one_after_another(parts::How::Kill).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_is_one_trace_over_all_services() {
+    trace::a_transaction_is_one_trace().await;
 }

@@ -19,13 +19,17 @@ pub(super) struct OneProcess {
 }
 
 impl OneProcess {
-    pub(super) async fn start() -> Self {
+    /// Starts one, whose spans go to `otlp` if that is given.
+    pub(super) async fn start(otlp: Option<&str>) -> Self {
         let datadir = tempfile::tempdir().expect("a directory");
         let port = free_port();
         let text = port.to_string();
-        let program = quintet_on("dev", datadir.path())
+        let mut program = quintet_on("dev", datadir.path())
             .args(["--http.addr", "127.0.0.1", "--http.port", &text, "--http.api", MODULES])
             .args(["--ws", "--ws.addr", "127.0.0.1", "--ws.port", &text, "--ws.api", MODULES]);
+        if let Some(otlp) = otlp {
+            program = program.env("OTEL_EXPORTER_OTLP_ENDPOINT", otlp).env("OTEL_BSP_SCHEDULE_DELAY", "50");
+        }
         let mut node = Self { process: program.start(), program, port, _datadir: datadir };
         node.wait().await;
         node
@@ -33,6 +37,10 @@ impl OneProcess {
 
     pub(super) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub(super) fn log(&self) -> String {
+        self.process.log()
     }
 
     async fn wait(&mut self) {

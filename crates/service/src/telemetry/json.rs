@@ -40,6 +40,10 @@ where
             }
         });
         event.record(&mut Fields(&mut line));
+        // OpenTelemetry's own events have a name in place of a message.
+        if let (false, Some(name)) = (line.contains_key("message"), line.get("name").cloned()) {
+            line.insert("message".to_owned(), name);
+        }
         writeln!(writer, "{}", Value::Object(line))
     }
 }

@@ -16,6 +16,7 @@ use opentelemetry_otlp::SpanExporter as OtlpExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Config, SamplingResult, ShouldSample, SpanData, SpanExporter};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Our entry in the W3C trace state; its value is the service's short name.
@@ -108,6 +109,8 @@ impl ShouldSample for RoutingSampler {
 #[derive(Debug)]
 pub(super) struct RoutingExporter {
     exporters: Vec<(Service, OtlpExporter)>,
+    /// Whether the last batch was not taken.
+    failing: AtomicBool,
 }
 
 impl RoutingExporter {
@@ -116,7 +119,21 @@ impl RoutingExporter {
             exporter.set_resource(&resource);
             (service, exporter)
         };
-        Self { exporters: exporters.into_iter().map(with_resource).collect() }
+        let exporters = exporters.into_iter().map(with_resource).collect();
+        Self { exporters, failing: AtomicBool::new(false) }
+    }
+
+    /// Says once that spans are lost, and once that they are not any more.
+    fn report(&self, sent: &OTelSdkResult) {
+        if self.failing.swap(sent.is_err(), Ordering::Relaxed) == sent.is_err() {
+            return;
+        }
+        match sent {
+            Ok(()) => tracing::info!("spans are exported again"),
+            Err(error) => {
+                tracing::warn!(%error, "spans are not exported; they are lost until the collector takes them");
+            }
+        }
     }
 }
 
@@ -134,7 +151,10 @@ impl SpanExporter for RoutingExporter {
         // The first takes its own, and what belongs to no service of this process.
         parts.extend(self.exporters.first().map(|(_, exporter)| (exporter, rest)));
         let sent = parts.into_iter().filter(|(_, spans): &(_, Vec<_>)| !spans.is_empty());
-        join_all(sent.map(|(exporter, spans)| exporter.export(spans))).await.into_iter().collect()
+        let sent = join_all(sent.map(|(exporter, spans)| exporter.export(spans))).await.into_iter().collect();
+        self.report(&sent);
+        // The SDK would do no more about an error than to log it, for every batch.
+        Ok(())
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {

@@ -38,6 +38,7 @@ fn common(split: &Split, service: Service, program: Program) -> Program {
         None => program,
         Some(endpoint) => program
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.clone())
+            .env("OTEL_RESOURCE_ATTRIBUTES", format!("service.instance.id={service}"))
             .env("OTEL_TRACES_SAMPLER", "always_on")
             .env("OTEL_BSP_SCHEDULE_DELAY", "50"),
     }
