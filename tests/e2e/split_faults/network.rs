@@ -39,8 +39,8 @@ async fn links_of_a_gateway_break_and_the_other_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_of_chain_and_miners_break_and_heal() {
     let (mut split, mut load) = under_load(options()).await;
-    // Redis itself answers miners and gateways, and has nothing to tell: they wait.
-    break_and_heal(&mut split, &mut load, Service::Chain, Peer::Redis, false).await;
+    // Redis itself answers miners and gateways, and has nothing to tell: they look for themselves.
+    break_and_heal(&mut split, &mut load, Service::Chain, Peer::Redis, true).await;
     break_and_heal(&mut split, &mut load, Service::Chain, Peer::Postgres, false).await;
     // One of them leads.
     for miner in [0, 1] {
