@@ -25,7 +25,7 @@ from nodes import ACCOUNTS, BenchError, request
 from postgres import Postgres
 from split_heads import Listener, delays
 from split_nodes import Fleet, OneProcess, Split, with_roles
-from split_share import Share, Shares
+from split_share import Share, Shares, spin
 
 RUN_LIMIT = 1_800
 """Seconds after which a run is given up."""
@@ -106,7 +106,8 @@ def measure_calls(run: Run) -> str:
         for count in GATEWAYS:
             running += [split.gateway(share) for share in run.gateways[len(running) : count]]
             columns[f"{count}"] = measure(run, Fleet(running), calls, gists)
-    return tables.calls(calls, columns, run.share, run.seconds)
+    machine = {f"{count}": spin(run.gateways[:count], run.seconds) for count in GATEWAYS}
+    return tables.calls(calls, columns, machine, run.share, run.seconds)
 
 
 def measure_writes(run: Run) -> str:

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import pathlib
+import subprocess
+import sys
 import time
 
 from nodes import BenchError
@@ -83,6 +85,23 @@ class Share:
     def remove(self) -> None:
         for folder in self._folders:
             remove(folder)
+
+
+SPIN = """
+import hashlib, sys, time
+end, rounds, block = time.perf_counter() + float(sys.argv[1]), 0, bytes(4096)
+while time.perf_counter() < end:
+    block = hashlib.sha3_256(block).digest() * 128
+    rounds += 1
+print(rounds)
+"""
+
+
+def spin(shares: list[Share], seconds: float) -> float:
+    """Rounds a second of a plain hashing loop, one in each share: what the machine itself gives to so many."""
+    command = [sys.executable, "-c", SPIN, str(seconds)]
+    running = [subprocess.Popen(share.run(command), stdout=subprocess.PIPE, text=True) for share in shares]
+    return sum(int(each.communicate()[0]) for each in running) / seconds
 
 
 def remove(folder: pathlib.Path) -> None:
