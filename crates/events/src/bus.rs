@@ -6,11 +6,12 @@
 //! - Pool events never delay or push out chain events.
 //! - While the bus is away, a subscriber of chain events is given a [`Gap`] without a head now and then: its sign to
 //!   look into the store.
+//! - Miners' work is a topic of its own ([`WorkTopic`]), since it is no log: only the newest counts.
 
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, Peekable};
 use futures::{Stream, StreamExt};
-use quintet_types::{BlockRef, ChainEvent, PoolEvent, TraceContext};
+use quintet_types::{BlockRef, ChainEvent, PoolEvent, TraceContext, Work};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -100,10 +101,33 @@ pub trait EventBus: Send + Sync {
     /// is a [`Gap`].
     fn subscribe(&self, topics: Topics, cursor: Option<BlockRef>) -> Subscription;
 
+    /// Its topic of miners' work, if it carries any.
+    fn work(&self) -> Option<&dyn WorkTopic> {
+        None
+    }
+
     /// Why the bus cannot be reached now; `None` while it can. A bus within the process is always there.
     fn trouble(&self) -> Option<Arc<str>> {
         None
     }
+}
+
+/// What the leading miner prepares, for the other replicas. What must hold:
+/// - A follower is given the newest work at once, if the bus holds one, and then what is newer. One that was slow skips
+///   what came in between, but for work that was at hand already.
+/// - Work under a lower fencing token than the follower was given before is not given: a leader that was held up, and
+///   is none any more, misleads nobody.
+/// - Work never delays or pushes out events of the other topics.
+/// - Work may be lost with the bus. Nothing depends on it: the next comes with the next block.
+pub trait WorkTopic: Send + Sync {
+    /// Tells every follower. Never waits: `Ok` says that it will be told unless newer work overtakes it.
+    ///
+    /// # Errors
+    /// When the bus cannot be used at all; the work is then not on it.
+    fn publish_work(&self, work: Arc<Work>) -> Result<(), BusError>;
+
+    /// Follows the newest work; ends with the bus. To be read in a tokio runtime.
+    fn follow_work(&self) -> BoxStream<'static, Arc<Work>>;
 }
 
 /// One subscriber's events. Dropping it ends the subscription.
@@ -148,8 +172,7 @@ impl Subscription {
         let item = self.events.next().await;
         match &item {
             Some(Ok(event)) => {
-                let topic = if matches!(event, Event::Chain(_)) { "chain" } else { "pool" };
-                metrics::counter!("quintet_events_received_total", "topic" => topic).increment(1);
+                count_received(if matches!(event, Event::Chain(_)) { "chain" } else { "pool" });
             }
             Some(Err(_)) => metrics::counter!("quintet_events_gaps_total").increment(1),
             None => {}
@@ -167,4 +190,9 @@ impl std::fmt::Debug for Subscription {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Subscription").field("missed", &self.missed_pool_events()).finish_non_exhaustive()
     }
+}
+
+/// Counts an event that came from the bus.
+pub(crate) fn count_received(topic: &'static str) {
+    metrics::counter!("quintet_events_received_total", "topic" => topic).increment(1);
 }

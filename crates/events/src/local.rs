@@ -1,15 +1,18 @@
-//! The bus of one process: two bounded broadcast channels, so that pool events cannot push out blocks, and a
-//! log of the newest chain events to resume from.
+//! The bus of one process: two bounded broadcast channels, so that pool events cannot push out blocks, a log of the
+//! newest chain events to resume from, and the newest work.
 
-use crate::{BusError, Event, EventBus, Gap, Subscription, Topics};
+use crate::bus::count_received;
+use crate::{BusError, Event, EventBus, Gap, Subscription, Topics, WorkTopic};
 use futures::future::BoxFuture;
-use futures::{FutureExt, stream};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt as _, stream};
 use parking_lot::Mutex;
-use quintet_types::{BlockRef, ChainEvent, PoolEvent};
+use quintet_types::{BlockRef, ChainEvent, PoolEvent, Work};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::watch;
 
 /// Block deltas that the bus holds: how far behind a consumer can resume or lag before it sees a gap.
 pub const HISTORY: usize = 128;
@@ -28,6 +31,7 @@ struct Shared {
     log: Mutex<Log>,
     chain: broadcast::Sender<ChainEvent>,
     pool: broadcast::Sender<PoolEvent>,
+    work: watch::Sender<Option<Arc<Work>>>,
 }
 
 impl LocalBus {
@@ -35,7 +39,9 @@ impl LocalBus {
     pub fn new() -> Self {
         let (chain, _) = broadcast::channel(HISTORY);
         let (pool, _) = broadcast::channel(POOL_QUEUE);
-        Self { shared: Arc::new(Shared { log: Mutex::default(), chain, pool }) }
+        Self {
+            shared: Arc::new(Shared { log: Mutex::default(), chain, pool, work: watch::Sender::new(None) }),
+        }
     }
 
     fn send(&self, event: Event) {
@@ -86,6 +92,38 @@ impl EventBus for LocalBus {
             Some((item, source))
         });
         Subscription::new(events, missed)
+    }
+
+    fn work(&self) -> Option<&dyn WorkTopic> {
+        Some(self)
+    }
+}
+
+impl WorkTopic for LocalBus {
+    fn publish_work(&self, work: Arc<Work>) -> Result<(), BusError> {
+        self.shared.work.send_if_modified(|newest| {
+            let news = newest.as_ref().is_none_or(|newest| newest.token <= work.token);
+            if news {
+                *newest = Some(work);
+            }
+            news
+        });
+        Ok(())
+    }
+
+    fn follow_work(&self) -> BoxStream<'static, Arc<Work>> {
+        let mut newest = self.shared.work.subscribe();
+        newest.mark_changed();
+        let works = stream::unfold(newest, |mut newest| async move {
+            loop {
+                newest.changed().await.ok()?;
+                let work = newest.borrow_and_update().clone();
+                if let Some(work) = work {
+                    return Some((work, newest));
+                }
+            }
+        });
+        works.inspect(|_| count_received("work")).boxed()
     }
 }
 

@@ -1,6 +1,7 @@
-//! What `chain` publishes: block deltas and pool events, each with the trace that caused it.
+//! What goes over the event bus: block deltas and pool events, which `chain` publishes, and the leading miner's work, each
+//! with the trace that caused it.
 
-use crate::{BlockRef, ExecutedBlock};
+use crate::{BlockRef, ExecutedBlock, Header};
 use alloy_consensus::TxEnvelope;
 use alloy_primitives::{Address, B256};
 use std::sync::Arc;
@@ -54,4 +55,24 @@ pub struct PoolTransaction {
 pub enum PoolEvent {
     /// The transaction became executable on the head.
     Pending(Arc<PoolTransaction>),
+}
+
+/// What the leading miner prepares: a block without its seal. It is all that another replica needs to search for one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// The block's header. What the seal fills in is not filled in yet.
+    pub header: Header,
+    /// What the seal is over.
+    pub seal_hash: B256,
+    /// The leader's fencing token, which only grows from leader to leader; 0 where there is one miner.
+    pub token: u64,
+    /// The trace of its publication, which is part of the block's.
+    pub trace: TraceContext,
+}
+
+impl Work {
+    /// The block that it is built on.
+    pub const fn parent(&self) -> BlockRef {
+        BlockRef { number: self.header.number.saturating_sub(1), hash: self.header.parent_hash }
+    }
 }

@@ -16,5 +16,5 @@ pub use block::{
     decode_receipts, decode_transaction, encode_receipts, encode_transaction,
 };
 pub use crypto::{RecoveryFailed, install_crypto, recover_sender, recover_senders};
-pub use delta::{BlockDelta, ChainEvent, PoolEvent, PoolTransaction, TraceContext};
+pub use delta::{BlockDelta, ChainEvent, PoolEvent, PoolTransaction, TraceContext, Work};
 pub use state::{Account, AccountDiff, StateDiff, StateError, StateReader};

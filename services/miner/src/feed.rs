@@ -6,14 +6,17 @@
 //!   which only stand by. While Redis is away the bus is silent, but `chain` is not, so the replica follows `chain`'s own
 //!   stream until the bus is back: blocks go on being made at once.
 //!
+//! The replicas' work is on the bus in Redis alone: a single miner has nobody to tell of it.
+//!
 //! Either way events may be missed or told twice; the worker notices, and asks `chain` for its head.
 
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, stream};
 use quintet_chain_api::{ChainClient, ChainError, ChainUpdate, EventStream};
-use quintet_events::{BusError, Event, EventBus, Gap, RedisBus, Subscription, Topics};
+use quintet_events::{BusError, Event, EventBus, Gap, RedisBus, Subscription, Topics, WorkTopic};
 use quintet_redis::{Keyspace, Redis};
-use quintet_types::BlockRef;
+use quintet_types::{BlockRef, Work};
 use std::future::pending;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -110,6 +113,25 @@ impl SharedFeed {
     pub fn new(chain: ChainClient, redis: Redis) -> Self {
         Self { own: ChainFeed::new(chain), redis, bus: Arc::default() }
     }
+
+    /// The bus in Redis, once `chain` has said of which network.
+    async fn bus(&self) -> RedisBus {
+        loop {
+            if let Some(bus) = self.bus.get() {
+                return bus.clone();
+            }
+            match self.own.chain.genesis().await {
+                Ok(genesis) => {
+                    let keyspace = Keyspace::of(&genesis.hash);
+                    return self.bus.get_or_init(|| RedisBus::new(self.redis.clone(), keyspace)).clone();
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "network not known yet");
+                    tokio::time::sleep(RECONNECT_DELAY).await;
+                }
+            }
+        }
+    }
 }
 
 impl EventBus for SharedFeed {
@@ -126,8 +148,26 @@ impl EventBus for SharedFeed {
         Subscription::new(events, Arc::default())
     }
 
+    fn work(&self) -> Option<&dyn WorkTopic> {
+        Some(self)
+    }
+
     fn trouble(&self) -> Option<Arc<str>> {
         self.bus.get().and_then(EventBus::trouble)
+    }
+}
+
+impl WorkTopic for SharedFeed {
+    fn publish_work(&self, work: Arc<Work>) -> Result<(), BusError> {
+        match self.bus.get() {
+            Some(bus) => bus.publish_work(work),
+            None => Err(BusError::Unavailable("chain has not said which network's bus it is".into())),
+        }
+    }
+
+    fn follow_work(&self) -> BoxStream<'static, Arc<Work>> {
+        let feed = self.clone();
+        stream::once(async move { feed.bus().await.follow_work() }).flatten().boxed()
     }
 }
 
@@ -145,7 +185,8 @@ impl Listener {
     async fn next(&mut self) -> Option<Result<Event, Gap>> {
         loop {
             let Some(shared) = &mut self.shared else {
-                self.find_bus().await;
+                let bus = self.feed.bus().await;
+                self.shared = Some(bus.subscribe(self.topics, self.cursor.take()));
                 continue;
             };
             let item = tokio::select! {
@@ -164,20 +205,6 @@ impl Listener {
                 tracing::info!("the event bus is back");
             }
             return Some(item);
-        }
-    }
-
-    async fn find_bus(&mut self) {
-        let Self { feed: SharedFeed { own, redis, bus }, .. } = self;
-        match own.chain.genesis().await {
-            Ok(genesis) => {
-                let bus = bus.get_or_init(|| RedisBus::new(redis.clone(), Keyspace::of(&genesis.hash)));
-                self.shared = Some(bus.subscribe(self.topics, self.cursor.take()));
-            }
-            Err(error) => {
-                tracing::debug!(%error, "network not known yet");
-                tokio::time::sleep(RECONNECT_DELAY).await;
-            }
         }
     }
 }

@@ -7,11 +7,12 @@
 use crate::calls::{Call, Grant, build, look, read_head, seal, submit};
 use crate::config::MinerConfig;
 use crate::error::MinerError;
-use crate::replica::{Beat, Change, Done, LeaderStatus, Orders, Replica};
+use crate::replica::{Beat, Change, Done, LeaderStatus, Orders, Replica, follow, tell};
 use crate::sealer::Sealer;
 use crate::trace::Traces;
 use crate::worker::{Action, Event, Timer, Worker};
 use alloy_primitives::B256;
+use futures::StreamExt as _;
 use quintet_chain_api::{ChainClient, ChainError, ChainHead};
 use quintet_events::{Event as BusEvent, EventBus, Gap, Topics};
 use quintet_redis::Redis;
@@ -171,6 +172,7 @@ impl MinerLoop {
         token: &CancellationToken,
     ) -> Result<(), MinerError> {
         let mut subscription = self.events.subscribe(Topics::ALL, None);
+        let mut works = follow(self.replica.as_ref().and(self.events.work()));
         // Everything up to now was missed.
         self.handle(Event::Gap);
         self.settle();
@@ -194,6 +196,10 @@ impl MinerLoop {
                     None if token.is_cancelled() => return Ok(()),
                     None => return Err(MinerError::EventsEnded),
                 },
+                Some(work) = works.next() => {
+                    self.replica.iter_mut().for_each(|replica| replica.take_work(&work));
+                    self.tell_status();
+                }
             }
         }
     }
@@ -402,11 +408,18 @@ impl MinerLoop {
         self.tell_status();
     }
 
+    fn grant(&self) -> Grant {
+        let grant = self.replica.as_ref().map(Replica::grant);
+        Grant { token: grant.map_or(0, |(token, _)| token), until: grant.map(|(_, until)| until) }
+    }
+
     fn own_status(&self) -> LeaderStatus {
         LeaderStatus::new(self.worker.parent(), self.sealer.hashrate())
     }
 
-    fn tell_status(&self) {
+    fn tell_status(&mut self) {
+        let (head, sealing) = (self.worker.head(), self.orders.sealing);
+        self.replica.iter_mut().for_each(|replica| replica.drop_work(head, sealing));
         let leader = self.replica.as_ref().and_then(Replica::leader);
         let parent = leader.map_or_else(|| self.worker.parent(), |leader| leader.parent());
         let hashrate = leader.map(|leader| leader.hashrate);
@@ -438,20 +451,19 @@ impl MinerLoop {
                 abort(&mut self.build);
             }
             Action::Seal { job: _, seal_hash, block } => {
+                let span = self.traces.of(seal_hash);
+                if let Some(topic) = self.events.work() {
+                    tell(topic, &block.header, seal_hash, self.grant().token, &span);
+                }
                 let sealed = seal(Arc::clone(&self.sealer), seal_hash, block);
-                self.seal = Some(self.calls.spawn(sealed.instrument(self.traces.of(seal_hash))));
+                self.seal = Some(self.calls.spawn(sealed.instrument(span)));
             }
             Action::AbortSeal { seal_hash } => {
                 self.traces.end(seal_hash, None, "given up");
                 abort(&mut self.seal);
             }
             Action::Submit { seal_hash, block } => {
-                let grant = self.replica.as_ref().map(Replica::grant);
-                let grant = Grant {
-                    token: grant.map_or(0, |(token, _)| token),
-                    until: grant.map(|(_, until)| until),
-                };
-                let submission = submit(self.chain.clone(), grant, seal_hash, block);
+                let submission = submit(self.chain.clone(), self.grant(), seal_hash, block);
                 self.calls.spawn(submission.instrument(self.traces.of(seal_hash)));
             }
             Action::SetTimer(timer, wait) => {

@@ -2,6 +2,8 @@
 //! any event, and the event itself, a snappy-compressed `quintet.chain.v1.StreamEventsResponse`. Append-only: an
 //! entry of a kind or a form that this version does not know is an error, which its reader takes for a gap.
 //!
+//! Work is all in the clear; see [`work_fields`].
+//!
 //! A chain entry says which head it leads `from` and `to`. An entry that does not start at a reader's head is how the
 //! reader sees that it missed something, whatever the reason.
 
@@ -11,8 +13,9 @@ use bytes::Bytes;
 use prost::Message as _;
 use quintet_chain_api::{ChainUpdate, update_from_proto, update_to_proto};
 use quintet_proto::chain::v1 as proto;
-use quintet_types::{BlockRef, ChainEvent, PoolEvent, PoolTransaction};
+use quintet_types::{BlockRef, ChainEvent, Header, PoolEvent, PoolTransaction, TraceContext, Work};
 use redis::{Cmd, Value};
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// Bytes that an event may have once decompressed. Far above any block; a bound for what foreign bytes can claim.
@@ -102,8 +105,24 @@ impl Entry {
 
     /// The hash of the transaction in this pool entry.
     pub(super) fn transaction_hash(&self) -> Result<B256, Unreadable> {
-        let hash = self.text("hash")?.and_then(|text| text.parse().ok());
-        hash.ok_or_else(|| self.unreadable("no `hash`"))
+        self.parsed("hash")
+    }
+
+    /// The work in this entry.
+    pub(super) fn work(&self) -> Result<Work, Unreadable> {
+        let header = self.field("header").ok_or_else(|| self.unreadable("no `header`"))?;
+        let header: Header = alloy_rlp::decode_exact(header).map_err(|error| self.unreadable(error))?;
+        let (number, parent): (u64, B256) = (self.parsed("number")?, self.parsed("parent")?);
+        if (number, parent) != (header.number, header.parent_hash) {
+            return Err(self.unreadable("`number` and `parent` are not the header's"));
+        }
+        let trace = TraceContext(self.text("traceparent")?.unwrap_or_default().into());
+        Ok(Work { header, seal_hash: self.parsed("sealhash")?, token: self.parsed("token")?, trace })
+    }
+
+    fn parsed<T: FromStr>(&self, name: &str) -> Result<T, Unreadable> {
+        let value = self.text(name)?.and_then(|text| text.parse().ok());
+        value.ok_or_else(|| self.unreadable(format_args!("no `{name}`")))
     }
 
     /// The number of this pool entry; see [`pool_fields`].
@@ -170,6 +189,24 @@ pub(super) fn pool_fields(transaction: &Arc<PoolTransaction>, sequence: u64) -> 
         ("hash", transaction.hash.to_string().into_bytes()),
         ("sequence", sequence.to_string().into_bytes()),
         ("data", data),
+    ]
+}
+
+/// The fields of work:
+/// - `number` of the block, decimal;
+/// - `parent`, hash of the block before it, and `sealhash`, what the seal is over: 32 bytes as `0x` and hexadecimal;
+/// - `token`, the leader's fencing token, decimal;
+/// - `header` without its seal, canonical RLP;
+/// - `traceparent`, the W3C trace context of its publication; empty when that was not traced.
+pub(super) fn work_fields(work: &Work) -> Fields {
+    let header = &work.header;
+    vec![
+        ("number", header.number.to_string().into_bytes()),
+        ("parent", header.parent_hash.to_string().into_bytes()),
+        ("sealhash", work.seal_hash.to_string().into_bytes()),
+        ("token", work.token.to_string().into_bytes()),
+        ("header", alloy_rlp::encode(header)),
+        ("traceparent", work.trace.0.as_bytes().to_vec()),
     ]
 }
 
@@ -344,12 +381,40 @@ mod tests {
         }
 
         #[test]
+        fn work_survives_the_stream_whole_or_not_at_all(
+            number in any::<u64>(),
+            hashes in any::<[[u8; 32]; 2]>(),
+            extra in proptest::collection::vec(any::<u8>(), 0..33),
+            base_fee_per_gas in proptest::option::of(any::<u64>()),
+            token in any::<u64>(),
+            trace in "[ -~]{0,55}",
+            spoilt in any::<proptest::sample::Index>(),
+        ) {
+            let [parent_hash, seal_hash] = hashes.map(B256::from);
+            let extra_data = extra.into();
+            let header = Header { number, parent_hash, extra_data, base_fee_per_gas, ..Header::default() };
+            let work = Work { header, seal_hash, token, trace: TraceContext(trace.as_str().into()) };
+            let fields = work_fields(&work);
+            prop_assert_eq!(entry_of(fields.clone()).work().unwrap(), work);
+            // All but the trace is needed, and a byte more is one too many.
+            let spoilt = spoilt.index(fields.len() - 1);
+            let mut longer = fields.clone();
+            longer[spoilt].1.push(b'x');
+            prop_assert!(entry_of(longer).work().is_err());
+            let mut fewer = fields;
+            fewer.remove(spoilt);
+            prop_assert!(entry_of(fewer).work().is_err());
+        }
+
+        #[test]
         fn arbitrary_entries_do_not_panic(
             id in ".{0,20}",
-            bytes in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..100), 6),
+            bytes in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..100), 10),
             compress in any::<bool>(),
         ) {
-            let names = ["kind", "from", "to", "data", "hash", "sequence"];
+            let names = [
+                "kind", "from", "to", "data", "hash", "sequence", "header", "token", "parent", "traceparent",
+            ];
             let fields = names.into_iter().zip(bytes).map(|(name, value)| {
                 let squeeze = compress && name == "data";
                 (name, if squeeze { snap::raw::Encoder::new().compress_vec(&value).unwrap() } else { value })
@@ -357,7 +422,7 @@ mod tests {
             let mut entry = entry_of(fields.collect());
             entry.id = id;
             let _ = (entry.transition(), entry.chain_event(), entry.transaction(), entry.transaction_hash());
-            let _ = (entry.sequence(), entry.age(5));
+            let _ = (entry.sequence(), entry.age(5), entry.work());
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub(super) chain: String,
     /// The stream of pool events.
     pub(super) pool: String,
+    /// The stream of miners' work.
+    pub(super) work: String,
     /// Named anew whenever Redis was emptied, so that readers do not wait behind an id of former times.
     pub(super) generation: String,
     // By link, so that one that works does not hide another that does not; and when it was seen.
@@ -39,6 +41,7 @@ impl Shared {
             redis,
             chain: keyspace.key("events:chain"),
             pool: keyspace.key("events:pool"),
+            work: keyspace.key("events:work"),
             generation: keyspace.key("events:generation"),
             troubles: Mutex::default(),
             links: AtomicU64::new(0),

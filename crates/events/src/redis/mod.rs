@@ -1,4 +1,4 @@
-//! The bus between processes: two capped Redis Streams, one of chain events and one of pool events.
+//! The bus between processes: three capped Redis Streams, of chain events, of pool events, and of miners' work.
 //!
 //! Nothing in Redis is the only copy of anything: blocks are in the store before they are published. So the bus may
 //! drop what it cannot write, as long as every reader sees that it missed something; see [`Gap`](crate::Gap).
@@ -16,10 +16,11 @@ mod pool;
 mod publisher;
 mod queue;
 mod reader;
+mod work;
 
 pub use log::{LoggedTransaction, PoolLog};
 
-use crate::{BusError, Event, EventBus, HISTORY, Subscription, Topics};
+use crate::{BusError, Event, EventBus, HISTORY, Subscription, Topics, WorkTopic};
 use alloy_primitives::B256;
 use chain::ChainReader;
 use futures::FutureExt as _;
@@ -31,10 +32,10 @@ use pool::PoolReader;
 use publisher::{Outbox, Publisher};
 use queue::{Queue, Refused};
 use quintet_redis::{Keyspace, Redis};
-use quintet_types::BlockRef;
+use quintet_types::{BlockRef, Work};
 use reader::StreamReader;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -59,7 +60,7 @@ const WRITE_WAIT: Duration = Duration::from_secs(1);
 type Waiting = watch::Sender<()>;
 
 /// The bus over Redis. Clones are the same bus. Who publishes and who subscribes usually are different processes, each
-/// with a bus of its own over the same Redis and [`Keyspace`]; only one process may publish.
+/// with a bus of its own over the same Redis and [`Keyspace`]; only one process may publish, but for work.
 #[derive(Clone, Debug)]
 pub struct RedisBus {
     inner: Arc<Inner>,
@@ -72,6 +73,8 @@ struct Inner {
     /// Gone once the bus is and all is written.
     alive: Arc<()>,
     started: AtomicBool,
+    /// The newest work, for the task that writes it; not there until there is some.
+    work: OnceLock<watch::Sender<Option<Arc<Work>>>>,
     runtime: Option<Handle>,
 }
 
@@ -93,6 +96,7 @@ impl RedisBus {
             outbox: Arc::new(outbox),
             alive: Arc::new(()),
             started: AtomicBool::new(false),
+            work: OnceLock::new(),
             runtime: Handle::try_current().ok(),
         };
         Self { inner: Arc::new(inner) }
@@ -154,14 +158,18 @@ impl RedisBus {
 type Item = Result<Event, crate::Gap>;
 
 impl Inner {
+    fn runtime(&self) -> Result<Handle, BusError> {
+        let runtime = Handle::try_current().ok().or_else(|| self.runtime.clone());
+        runtime.ok_or_else(|| unavailable("no tokio runtime to write events from"))
+    }
+
     /// Starts the task that writes, once.
     fn start(&self) -> Result<(), BusError> {
         if self.started.load(Ordering::Acquire) {
             self.outbox.wake.notify_one();
             return Ok(());
         }
-        let runtime = Handle::try_current().ok().or_else(|| self.runtime.clone());
-        let runtime = runtime.ok_or_else(|| unavailable("no tokio runtime to write events from"))?;
+        let runtime = self.runtime()?;
         if !self.started.swap(true, Ordering::AcqRel) {
             let link = Link::new(Arc::clone(&self.shared), WRITE_WAIT, "writes of events");
             let publisher = Publisher::new(link, Arc::clone(&self.outbox));
@@ -214,6 +222,10 @@ impl EventBus for RedisBus {
             (None, None) => stream::pending().boxed(),
         };
         Subscription::new(events, missed).with_placing(placed)
+    }
+
+    fn work(&self) -> Option<&dyn WorkTopic> {
+        Some(self)
     }
 
     fn trouble(&self) -> Option<Arc<str>> {

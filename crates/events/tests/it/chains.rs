@@ -4,7 +4,7 @@ use alloy_consensus::{SignableTransaction, TxEnvelope, TxLegacy};
 use alloy_primitives::{Address, B256, Signature, U256};
 use quintet_types::{
     Block, BlockDelta, BlockRef, ChainEvent, ExecutedBlock, Header, PoolEvent, PoolTransaction,
-    RecoveredBlock, TraceContext,
+    RecoveredBlock, TraceContext, Work,
 };
 use std::sync::Arc;
 
@@ -64,4 +64,11 @@ pub(crate) fn pending(nonce: u64) -> PoolEvent {
         transaction,
         trace: TraceContext("of the transaction".into()),
     }))
+}
+
+/// Work on the block with this number, under this token.
+pub(crate) fn work(token: u64, number: u64) -> Arc<Work> {
+    let header = Header { number, parent_hash: B256::repeat_byte(1), ..Header::default() };
+    let (seal_hash, trace) = (header.hash_slow(), TraceContext("of the work".into()));
+    Arc::new(Work { header, seal_hash, token, trace })
 }

@@ -1,10 +1,11 @@
 //! What every bus must do. `suite!(name, make)` runs it against the bus that `make()` returns.
 
-use crate::chains::{block_ref, chain, genesis, pending, reverted};
-use futures::FutureExt as _;
+use crate::chains::{block_ref, chain, genesis, pending, reverted, work};
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
 use quintet_events::{Event, EventBus, Gap, HISTORY, LocalBus, POOL_QUEUE, RedisBus, Subscription, Topics};
-use quintet_types::{BlockRef, ChainEvent, PoolEvent};
+use quintet_types::{BlockRef, ChainEvent, PoolEvent, Work};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,10 @@ macro_rules! suite {
                 lost_pool_events_are_counted,
                 events_carry_their_trace,
                 the_subscription_ends_with_the_bus,
+                the_newest_work_is_given_at_once_and_a_slow_follower_skips_to_it,
+                work_under_an_older_token_is_not_given,
+                a_flood_of_work_pushes_out_nothing,
+                following_work_ends_with_the_bus,
             );
         }
     };
@@ -270,4 +275,94 @@ pub(crate) async fn the_subscription_ends_with_the_bus(bus: Bus) {
     drop(bus);
     expect_blocks(&mut subscription, &blocks).await;
     assert!(next(&mut subscription).await.is_none());
+}
+
+pub(crate) type Works = BoxStream<'static, Arc<Work>>;
+
+pub(crate) fn follow_work(bus: &dyn EventBus) -> Works {
+    bus.work().expect("it carries work").follow_work()
+}
+
+pub(crate) async fn next_work(works: &mut Works) -> Option<Arc<Work>> {
+    tokio::time::timeout(DEADLINE, works.next()).await.expect("work in time")
+}
+
+/// Publishes these, and waits until followers can read the last.
+pub(crate) async fn publish_works(bus: &dyn EventBus, works: impl Iterator<Item = Arc<Work>>) {
+    let mut follower = follow_work(bus);
+    let mut last = None;
+    for work in works {
+        bus.work().expect("it carries work").publish_work(Arc::clone(&work)).expect("the bus is there");
+        last = Some(work);
+    }
+    while next_work(&mut follower).await != last {}
+}
+
+async fn expect_no_work(works: &mut Works) {
+    let waited = tokio::time::timeout(Duration::from_millis(50), works.next()).await;
+    assert!(waited.is_err(), "unexpected {waited:?}");
+}
+
+pub(crate) async fn the_newest_work_is_given_at_once_and_a_slow_follower_skips_to_it(bus: Bus) {
+    let mut early = follow_work(&*bus);
+    expect_no_work(&mut early).await;
+    publish_works(&*bus, [work(1, 1)].into_iter()).await;
+    let mut slow = follow_work(&*bus);
+    for works in [&mut early, &mut slow] {
+        let given = next_work(works).await.expect("there is work");
+        assert_eq!((&given, &*given.trace.0), (&work(1, 1), "of the work"));
+        assert_eq!(given.parent(), BlockRef { number: 0, hash: given.header.parent_hash });
+    }
+    publish_works(&*bus, (2..=50).map(|number| work(1, number))).await;
+    assert_eq!(next_work(&mut slow).await, Some(work(1, 50)));
+    let mut late = follow_work(&*bus);
+    assert_eq!(next_work(&mut late).await, Some(work(1, 50)));
+    for works in [&mut slow, &mut late] {
+        expect_no_work(works).await;
+    }
+}
+
+pub(crate) async fn work_under_an_older_token_is_not_given(bus: Bus) {
+    publish_works(&*bus, [work(5, 1)].into_iter()).await;
+    let mut works = follow_work(&*bus);
+    assert_eq!(next_work(&mut works).await, Some(work(5, 1)));
+    bus.work().expect("it carries work").publish_work(work(4, 2)).expect("the bus is there");
+    expect_no_work(&mut works).await;
+    let mut late = follow_work(&*bus);
+    assert_eq!(next_work(&mut late).await, Some(work(5, 1)));
+    for newer in [work(5, 3), work(6, 3)] {
+        publish_works(&*bus, [Arc::clone(&newer)].into_iter()).await;
+        for works in [&mut works, &mut late] {
+            assert_eq!(next_work(works).await.as_ref(), Some(&newer));
+        }
+    }
+}
+
+pub(crate) async fn a_flood_of_work_pushes_out_nothing(bus: Bus) {
+    let mut subscription = listen(&*bus, Topics::ALL, None).await;
+    let blocks = chain(genesis(), 1, 2);
+    publish(&*bus, &blocks[..1]).await;
+    publish_works(&*bus, (0..2 * POOL_QUEUE as u64).map(|number| work(1, number))).await;
+    publish_all(&*bus, [pending(7).into()].into_iter()).await;
+    publish(&*bus, &blocks[1..]).await;
+    let (mut received, mut nonces) = (Vec::new(), Vec::new());
+    while received.len() + nonces.len() < 3 {
+        match next(&mut subscription).await {
+            Some(Ok(Event::Chain(event))) => received.push(block_ref(&event)),
+            Some(Ok(Event::Pool(event))) => nonces.push(nonce(&event)),
+            other => panic!("expected an event, got {other:?}"),
+        }
+    }
+    assert_eq!(received, blocks.iter().map(block_ref).collect::<Vec<_>>());
+    assert_eq!((nonces.as_slice(), subscription.missed_pool_events()), (&[7][..], 0));
+}
+
+pub(crate) async fn following_work_ends_with_the_bus(bus: Bus) {
+    publish_works(&*bus, [work(1, 1)].into_iter()).await;
+    let mut works = follow_work(&*bus);
+    assert_eq!(next_work(&mut works).await, Some(work(1, 1)));
+    bus.work().expect("it carries work").publish_work(work(1, 2)).expect("the bus is there");
+    drop(bus);
+    assert_eq!(next_work(&mut works).await, Some(work(1, 2)));
+    assert_eq!(next_work(&mut works).await, None);
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Waits until `condition` holds.
-async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
     let wait = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -37,7 +37,7 @@ async fn next_but_away(subscription: &mut Subscription) -> Result<Event, Gap> {
 }
 
 /// Runs a command of its own.
-async fn command(server: &Server, words: &[&str]) {
+pub(crate) async fn command(server: &Server, words: &[&str]) {
     let redis = Redis::new(&server.url(0)).expect("an address");
     let mut connection = redis.commands().expect("a connection");
     let mut command = redis::cmd(words[0]);

@@ -5,6 +5,7 @@ mod contract;
 mod faults;
 mod follower;
 mod pool_log;
+mod work;
 
 use alloy_primitives::B256;
 use contract::Bus;

@@ -47,6 +47,8 @@ pub struct Metric {
 const ALL: &[Service] = &Service::ALL;
 /// Those that hear events.
 const SUBSCRIBERS: &[Service] = &[Service::Chain, Service::Miner, Service::Gateway];
+/// Those that publish events.
+const PUBLISHERS: &[Service] = &[Service::Chain, Service::Miner];
 const CHAIN: &[Service] = &[Service::Chain];
 const MINER: &[Service] = &[Service::Miner];
 const GATEWAY: &[Service] = &[Service::Gateway];
@@ -54,6 +56,7 @@ const GATEWAY: &[Service] = &[Service::Gateway];
 const METHOD: Label = Label { name: "method", values: &[] };
 const CODE: Label = Label { name: "code", values: &[] };
 const TOPIC: Label = Label { name: "topic", values: &["chain", "pool"] };
+const ANY_TOPIC: Label = Label { name: "topic", values: &["chain", "pool", "work"] };
 
 const fn metric(
     name: &'static str,
@@ -90,15 +93,21 @@ pub const METRICS: &[Metric] = &[
         "gRPC calls over the network to other services, until the head of the answer.",
     ),
     // Events.
-    metric("quintet_events_published_total", Counter, &[TOPIC], CHAIN, "Events that the bus took."),
+    metric("quintet_events_published_total", Counter, &[ANY_TOPIC], PUBLISHERS, "Events that the bus took."),
     metric(
         "quintet_events_unpublished_total",
         Counter,
-        &[TOPIC],
-        CHAIN,
+        &[ANY_TOPIC],
+        PUBLISHERS,
         "Events that the bus did not take; its subscribers look into the store.",
     ),
-    metric("quintet_events_received_total", Counter, &[TOPIC], SUBSCRIBERS, "Events that came from the bus."),
+    metric(
+        "quintet_events_received_total",
+        Counter,
+        &[ANY_TOPIC],
+        SUBSCRIBERS,
+        "Events that came from the bus.",
+    ),
     metric(
         "quintet_events_gaps_total",
         Counter,

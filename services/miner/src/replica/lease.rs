@@ -85,6 +85,11 @@ impl Lease {
         (self.token != 0).then_some(self.token)
     }
 
+    /// The highest token that it knows of, its own or another's.
+    pub const fn newest(&self) -> u64 {
+        self.floor
+    }
+
     /// Whether a block may be built or handed in at `now`.
     pub fn may_act(&self, now: Duration) -> bool {
         self.token != 0 && now < self.fresh_until

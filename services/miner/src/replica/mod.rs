@@ -7,16 +7,19 @@
 //! Redis may be away or be emptied. Away: the leader goes on, the others stand by, and orders cannot be changed. Emptied:
 //! the leader takes the lease again under a higher token, and whoever has the newest orders writes them again.
 //!
-//! There is no work in Redis for other replicas to search on: the seals that this build makes are not searched.
+//! What the leader prepares is told on the bus (`work.rs`), and the others can say what it is. They do not search on it:
+//! the seals that this build makes are not searched.
 
 pub mod lease;
 #[cfg(test)]
 mod lease_property;
 mod orders;
 mod store;
+mod work;
 
 pub(crate) use orders::{Change, Orders};
 pub(crate) use store::LeaderStatus;
+pub(crate) use work::{follow, tell};
 
 use crate::error::MinerError;
 use alloy_primitives::B256;
@@ -24,6 +27,7 @@ use lease::{Ask, Lease, PERIOD, Turn};
 use orders::{Version, Versioned};
 use quintet_redis::{Keyspace, Redis};
 use quintet_service::Check;
+use quintet_types::{BlockRef, Work};
 use std::future::Future;
 use std::sync::Arc;
 use store::{Answer, Store, StoreError};
@@ -64,6 +68,8 @@ pub(crate) struct Replica {
     willing: bool,
     version: Version,
     leader: LeaderStatus,
+    /// What the leader prepares, when that is another replica.
+    work: Option<Arc<Work>>,
     check: Check,
 }
 
@@ -84,6 +90,7 @@ impl Replica {
             willing: true,
             version: Version::default(),
             leader: LeaderStatus::default(),
+            work: None,
             check,
         }
     }
@@ -119,9 +126,26 @@ impl Replica {
         (self.lease.token().unwrap_or_default(), self.started + self.lease.fresh_until())
     }
 
-    /// The status of the leader, when that is another replica.
+    /// The status of the leader, when that is another replica. Its work comes at once, the rest with the next beat.
     pub(crate) fn leader(&self) -> Option<LeaderStatus> {
-        (!self.leads()).then_some(self.leader)
+        let parent = self.work.as_ref().map(|work| work.parent()).or_else(|| self.leader.parent());
+        (!self.leads()).then(|| LeaderStatus::new(parent, self.leader.hashrate))
+    }
+
+    /// Takes what the bus gave as the leader's work, unless it is this replica's own, or a former leader's.
+    pub(crate) fn take_work(&mut self, work: &Arc<Work>) {
+        if !self.leads() && work.token >= self.lease.newest() {
+            work::received(work);
+            self.work = Some(Arc::clone(work));
+        }
+    }
+
+    /// Forgets work that nobody prepares any more: the head has got as far, the lease is another's, or no blocks are
+    /// to be made.
+    pub(crate) fn drop_work(&mut self, head: Option<BlockRef>, sealing: bool) {
+        let newest = self.lease.newest();
+        let reached = |work: &Work| head.is_some_and(|head| head.number >= work.header.number);
+        self.work.take_if(|work| work.token < newest || reached(work) || !sealing);
     }
 
     /// The regular round trip; none while one is under way, or before the network is known.

@@ -144,6 +144,17 @@ async fn without_redis_chains_own_stream_is_followed() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_hears_what_the_leader_prepares() {
+    let network = Network::start().await;
+    let (leader, standby) = network.pair().await;
+    seal_one(&network.chain).await;
+    for (service, metric) in [(&leader, "published"), (&standby, "received")] {
+        let line = format!("quintet_events_{metric}_total{{topic=\"work\"}} 1\n");
+        wait_for(service, "/metrics", &line).await;
+    }
+}
+
 #[tokio::test]
 async fn an_address_of_redis_that_is_none_is_one_clear_error() {
     let program = Program::new(env!("CARGO_BIN_EXE_quintet-miner"))
@@ -153,8 +164,12 @@ async fn an_address_of_redis_that_is_none_is_one_clear_error() {
 }
 
 async fn wait_for_report(service: &Service, line: &str) {
+    wait_for(service, "/readyz", line).await;
+}
+
+async fn wait_for(service: &Service, path: &str, line: &str) {
     let waiting = async {
-        while !service.admin("/readyz").await.1.contains(line) {
+        while !service.admin(path).await.1.contains(line) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -8,3 +8,4 @@ mod orders;
 mod replicas;
 mod scripted_chain;
 mod trace;
+mod work;

@@ -10,7 +10,7 @@ use quintet_service::grpc::ErrorKind;
 use quintet_testkit::redis::Redis;
 use std::time::Duration;
 
-async fn wait_for_status(client: &MinerClient, what: &str, holds: impl Fn(&MinerStatus) -> bool) {
+pub(crate) async fn wait_for_status(client: &MinerClient, what: &str, holds: impl Fn(&MinerStatus) -> bool) {
     let waiting = async {
         while !holds(&client.status().await.expect("status")) {
             tokio::time::sleep(Duration::from_millis(10)).await;

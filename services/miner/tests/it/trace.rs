@@ -8,11 +8,12 @@ use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use parking_lot::Mutex;
 use quintet_types::TraceContext;
 use std::sync::Arc;
+use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
 
 /// Keeps what is exported.
 #[derive(Clone, Debug, Default)]
-struct Collected(Arc<Mutex<Vec<SpanData>>>);
+pub(crate) struct Collected(pub(crate) Arc<Mutex<Vec<SpanData>>>);
 
 impl SpanExporter for Collected {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
@@ -21,14 +22,17 @@ impl SpanExporter for Collected {
     }
 }
 
-#[tokio::test]
-async fn a_block_is_one_tree_linked_to_its_transaction() {
+/// Collects the spans of this thread alone, which a test's runtime has no other of.
+pub(crate) fn collect() -> (Collected, DefaultGuard) {
     let collected = Collected::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(collected.clone()).build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
-    // This thread's alone, and the runtime has no other.
-    let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
+    (collected, tracing::subscriber::set_default(tracing_subscriber::registry().with(layer)))
+}
 
+#[tokio::test]
+async fn a_block_is_one_tree_linked_to_its_transaction() {
+    let (collected, _subscriber) = collect();
     let running = run(&mining());
     running.chain.wait_until("first attempt", |chain| !chain.builds().is_empty()).await;
     let transaction = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -47,6 +51,8 @@ async fn a_block_is_one_tree_linked_to_its_transaction() {
     assert_eq!(root.parent_span_id, SpanId::INVALID, "a root");
     let links: Vec<_> = root.links.iter().map(|link| link.span_context.trace_id()).collect();
     assert_eq!(links, [TraceId::from_hex("0af7651916cd43dd8448eb211c80319c").expect("hex")]);
+    let below = |span: &SpanData| span.parent_span_id == root.span_context.span_id();
+    assert!(spans.iter().any(|span| span.name == "publish" && below(span)), "its work is told");
     for method in ["quintet.chain.v1.ChainService/BuildBlock", "quintet.chain.v1.ChainService/SubmitBlock"] {
         let of_block = |span: &&SpanData| {
             span.name == method && span.span_context.trace_id() == root.span_context.trace_id()
