@@ -31,6 +31,10 @@ class Content:
     first_log_block: int = 0
 
 
+NUMBERED = "f0e1d2c3b4a59687"
+"""What `wrk/repeat.lua` writes a number in place of: no two calls are alike, so none is answered with another's answer."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Call:
     """A line of the table: its title, geth 1.8.27's requests a second, and what is sent.
@@ -150,7 +154,8 @@ def calls(node: Node, content: Content) -> list[Call]:
     """The calls that are measured."""
     holder = int(content.holder, 16)
     slot = node.rpc("web3_sha3", f"0x{holder:064x}{0:064x}")
-    balance_of = {"to": content.token, "data": contracts.call_data(contracts.BALANCE_OF, holder)}
+    balance_of = {"to": content.token, "data": contracts.call_data(contracts.BALANCE_OF, holder) + NUMBERED}
+    keccak = {"to": content.keccak, "data": "0x" + NUMBERED}
     large = hex(content.large_block)
     logs = {
         "fromBlock": hex(content.first_log_block),
@@ -164,7 +169,7 @@ def calls(node: Node, content: Content) -> list[Call]:
         Call("`eth_getBalance`", "44,000", "eth_getBalance", [content.recipient, "latest"], is_positive),
         Call("`eth_getStorageAt`", "38,000", "eth_getStorageAt", [content.token, slot, "latest"]),
         Call("`eth_call`, a token's balanceOf", "20,400", "eth_call", [balance_of, "latest"]),
-        Call("`eth_call`, a loop of 1,000 keccaks", "1,090", "eth_call", [{"to": content.keccak}, "latest"]),
+        Call("`eth_call`, a loop of 1,000 keccaks", "1,090", "eth_call", [keccak, "latest"]),
         Call(f"{full}, hashes", "4,500", "eth_getBlockByNumber", [large, False], count_transactions),
         Call(f"{full}, full", "139", "eth_getBlockByNumber", [large, True], count_transactions),
         Call(f"`eth_getLogs`, {LOG_BLOCKS} blocks, one address and topic", "8,000", "eth_getLogs", [logs], log_data),

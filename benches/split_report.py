@@ -44,7 +44,7 @@ def calls(rows: list[Call], columns: dict[str, list[Load]], machine: dict[str, f
         latencies = [latency(columns[name][index]) for name in columns]
         lines.append([call.title, *rates, f"≥ {goal:,.0f}", mark(first[index].rate >= goal), *linear, *latencies])
     loops = " and ".join(f"{part:.2f} of {name} times one" for name, part in linear_of.items() if name != "1")
-    text = f"Requests a second, {seconds} s each. One process and each gateway have {share} of a processor. "
+    text = f"Requests a second, {seconds} s each, the faster of two. One process and each gateway have {share} of a processor. "
     text += f"A plain hashing loop in each share reaches {loops}; `eth_call` is to come within {LINEAR_GOAL:.0%} of that.\n\n"
     return text + table(head, lines)
 

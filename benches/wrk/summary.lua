@@ -9,6 +9,7 @@ local threads = 0
 function setup(thread)
   local host, port = unpack(addresses[threads % #addresses + 1])
   threads = threads + 1
+  thread:set("place", threads)
   thread.addr = wrk.lookup(host, port)[1]
 end
 

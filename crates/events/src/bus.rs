@@ -136,6 +136,7 @@ pub struct Subscription {
     missed: Arc<AtomicU64>,
     // Its senders are dropped once the stream has its place.
     placing: Option<watch::Receiver<()>>,
+    counts: bool,
 }
 
 impl Subscription {
@@ -145,7 +146,12 @@ impl Subscription {
         events: impl Stream<Item = Result<Event, Gap>> + Send + 'static,
         missed: Arc<AtomicU64>,
     ) -> Self {
-        Self { events: events.boxed().peekable(), missed, placing: None }
+        Self { events: events.boxed().peekable(), missed, placing: None, counts: true }
+    }
+
+    /// A subscription over others, which have counted what they gave.
+    pub fn relay(events: impl Stream<Item = Result<Event, Gap>> + Send + 'static) -> Self {
+        Self { counts: false, ..Self::new(events, Arc::default()) }
     }
 
     /// The same, over a stream that has no place on its bus yet: until it has, it holds the sender.
@@ -171,6 +177,7 @@ impl Subscription {
     pub async fn next(&mut self) -> Option<Result<Event, Gap>> {
         let item = self.events.next().await;
         match &item {
+            _ if !self.counts => {}
             Some(Ok(event)) => {
                 count_received(if matches!(event, Event::Chain(_)) { "chain" } else { "pool" });
             }

@@ -145,7 +145,7 @@ impl EventBus for SharedFeed {
             let item = listener.next().await?;
             Some((item, listener))
         });
-        Subscription::new(events, Arc::default())
+        Subscription::relay(events)
     }
 
     fn work(&self) -> Option<&dyn WorkTopic> {
