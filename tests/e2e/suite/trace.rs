@@ -130,6 +130,9 @@ const STEPS: &[Step] = &[
     step(CHAIN, "pool reset", Internal, Joined::Child(IMPORTED)),
     step(CHAIN, "publish", Producer, Joined::Child(IMPORTED)),
     step(CHAIN, "XADD block", Producer, Joined::Child(IMPORTED)).only_split(),
+    step(MINER, "publish", Producer, Joined::Child(SEALED)),
+    step(MINER, "XADD work", Producer, Joined::Child(26)).only_split(),
+    step(MINER, "new work", Consumer, Joined::Child(26)).only_split(),
 ];
 
 impl Step {
