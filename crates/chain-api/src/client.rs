@@ -156,6 +156,7 @@ impl ChainClient {
             parent_beacon_block_root: optional_hash(request.parent_beacon_block_root),
             fill_budget_ms: u32::try_from(request.fill_budget.as_millis()).unwrap_or(u32::MAX),
             allow_empty: request.allow_empty,
+            fencing_token: request.fencing_token,
         };
         let response = self.rpc.clone().build_block(request).await?.into_inner();
         if response.block.is_empty() {

@@ -75,6 +75,8 @@ pub struct BuildRequest {
     pub fill_budget: Duration,
     /// Build even if there is nothing to include.
     pub allow_empty: bool,
+    /// The miner's lease: from now on blocks under an older one are refused. 0 without one.
+    pub fencing_token: u64,
 }
 
 /// A block filled by `chain`, to be sealed and submitted.

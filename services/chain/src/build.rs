@@ -35,6 +35,10 @@ impl Chain {
     /// When the parent is not the head, or the node failed.
     #[tracing::instrument(name = "build block", skip_all, fields(number, txs))]
     pub fn build(&self, request: &BuildRequest) -> Result<Option<BuiltWork>, ChainError> {
+        if request.fencing_token != 0 {
+            // Known before the head is read: no block of an older leader can come to stand beside this one.
+            self.fence(&mut self.writer.lock(), request.fencing_token)?;
+        }
         let head = self.head();
         if let Some(parent) = request.parent_hash.filter(|parent| *parent != head.block.hash) {
             return Err(ChainError::StaleParent { parent, head: head.block.hash });

@@ -321,6 +321,7 @@ fn build_request(request: proto::BuildBlockRequest) -> Result<BuildRequest, Stat
         parent_beacon_block_root: optional(&request.parent_beacon_block_root, "parent_beacon_block_root")?,
         fill_budget: Duration::from_millis(u64::from(request.fill_budget_ms)),
         allow_empty: request.allow_empty,
+        fencing_token: request.fencing_token,
     })
 }
 

@@ -23,9 +23,10 @@ pub(crate) enum Call {
     Look(Result<(B256, ChainHead), ChainError>, u64),
     /// An answer of Redis.
     Beat(Beat),
-    /// `chain` refused a block because of its token.
+    /// `chain` refused something because of its token.
     Fenced {
-        seal_hash: B256,
+        /// What the worker is to hear.
+        event: Event,
         token: u64,
         /// The newest token that `chain` has seen.
         newest: u64,
@@ -59,10 +60,11 @@ async fn head(chain: &ChainClient) -> Result<(B256, ChainHead), ChainError> {
     Ok((chain.genesis().await?.hash, chain.head().await?))
 }
 
-pub(crate) async fn build(chain: ChainClient, job: Job) -> Call {
+/// Under a fencing token, or 0 where there is one miner.
+pub(crate) async fn build(chain: ChainClient, token: u64, job: Job) -> Call {
     let id = job.id;
     let started = Instant::now();
-    let answer = chain.build_block(build_request(job)).await;
+    let answer = chain.build_block(build_request(job, token)).await;
     metrics::histogram!("quintet_miner_build_seconds").record(started.elapsed().as_secs_f64());
     Call::Worker(match answer {
         Ok(Some(work)) => {
@@ -76,12 +78,16 @@ pub(crate) async fn build(chain: ChainClient, job: Job) -> Call {
         Ok(None) => Event::NothingToBuild { job: id },
         Err(error) => {
             tracing::warn!(%error, "block not built");
-            Event::BuildFailed { job: id }
+            let event = Event::BuildFailed { job: id };
+            if let Some(newest) = error.newer_token() {
+                return Call::Fenced { event, token, newest };
+            }
+            event
         }
     })
 }
 
-fn build_request(job: Job) -> BuildRequest {
+fn build_request(job: Job, fencing_token: u64) -> BuildRequest {
     BuildRequest {
         parent_hash: Some(job.parent.hash),
         timestamp: job.timestamp,
@@ -94,6 +100,7 @@ fn build_request(job: Job) -> BuildRequest {
         parent_beacon_block_root: Some(B256::ZERO),
         fill_budget: job.fill_budget,
         allow_empty: job.allow_empty,
+        fencing_token,
     }
 }
 
@@ -127,9 +134,10 @@ pub(crate) async fn submit(chain: ChainClient, grant: Grant, seal_hash: B256, bl
         Err(error) => {
             let retry = error.is_passing();
             tracing::warn!(%error, retry, "sealed block not taken");
+            let event = Event::SubmitFailed { seal_hash, retry };
             match error.newer_token() {
-                Some(newest) => Call::Fenced { seal_hash, token: grant.token, newest },
-                None => Call::Worker(Event::SubmitFailed { seal_hash, retry }),
+                Some(newest) => Call::Fenced { event, token: grant.token, newest },
+                None => Call::Worker(event),
             }
         }
     }

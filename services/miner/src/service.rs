@@ -227,8 +227,8 @@ impl MinerLoop {
             Ok(Call::Head(answer)) => self.head_read(answer, &checks.chain),
             Ok(Call::Look(answer, pending)) => self.looked(answer, pending, &checks.chain),
             Ok(Call::Beat(beat)) => self.heard(beat),
-            Ok(Call::Fenced { seal_hash, token, newest }) => {
-                self.worker_call(Event::SubmitFailed { seal_hash, retry: false });
+            Ok(Call::Fenced { event, token, newest }) => {
+                self.worker_call(event);
                 if let Some(replica) = &mut self.replica {
                     replica.refused(token, newest);
                 }
@@ -440,7 +440,7 @@ impl MinerLoop {
                 let span = self.traces.begin(&job);
                 // A leader that was held up first hears whether it still is one.
                 self.build = Some(if self.replica.as_ref().is_none_or(Replica::may_act) {
-                    self.calls.spawn(build(self.chain.clone(), job).instrument(span))
+                    self.calls.spawn(build(self.chain.clone(), self.grant().token, job).instrument(span))
                 } else {
                     self.calls.spawn(ready(Call::Worker(Event::BuildFailed { job: job.id })))
                 });

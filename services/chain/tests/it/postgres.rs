@@ -209,5 +209,18 @@ async fn a_fencing_token_outlives_the_process() {
     let ChainError::Rejected(said) = &refused else { panic!("{refused}") };
     assert!(said.contains("1699999999999") && said.contains("1700000000000"), "{said}");
     assert!(chain.client.submit_block(&second, 1_700_000_000_001).await.unwrap().canonical);
+
+    // Who builds has begun to lead: a block of the one before does not come between.
+    send(&chain, 2).await;
+    let late = build(&chain, 3).await;
+    let fencing_token = 1_700_000_000_002;
+    let request =
+        BuildRequest { timestamp: 4, gas_limit_target: GAS_LIMIT, fencing_token, ..BuildRequest::default() };
+    let new = chain.client.build_block(request.clone()).await.unwrap().expect("something to include").block;
+    let refused = chain.client.submit_block(&late, 1_700_000_000_001).await.unwrap_err();
+    assert_eq!(refused.newer_token(), Some(fencing_token));
+    let old = BuildRequest { fencing_token: 1_700_000_000_001, ..request };
+    assert_eq!(chain.client.build_block(old).await.unwrap_err().newer_token(), Some(fencing_token));
+    assert!(chain.client.submit_block(&new, fencing_token).await.unwrap().canonical);
     chain.stop().await;
 }

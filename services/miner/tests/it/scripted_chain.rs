@@ -267,6 +267,7 @@ impl ChainService for ScriptedChain {
     ) -> Result<Response<proto::BuildBlockResponse>, Status> {
         self.check_up()?;
         let request = request.into_inner();
+        self.check_token(request.fencing_token)?;
         let mut state = self.state.lock();
         state.builds.push(request.clone());
         let parent = state.headers.last().expect("genesis").clone();
