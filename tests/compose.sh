@@ -17,4 +17,5 @@ url=$(deploy/test/up.sh --scale gateway=2 --scale miner=2)
 echo "compose: JSON-RPC at $url"
 export QUINTET_RPC_URL=$url QUINTET_COMPOSE=deploy/test/compose.sh
 QUINTET_E2E=compose cargo test --locked -p quintet --test e2e suite::
-tests/clients/run.sh ''
+# The others need the module `personal` and pages of any origin, which this deployment does not give.
+tests/clients/run.sh '' web3 ethers cast jsonrpc
