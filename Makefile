@@ -36,7 +36,7 @@ e2e: setup bins
 e2e-split: setup bins
 	QUINTET_E2E=split cargo test --locked -p quintet --test e2e suite::
 
-## The same and the clients against the containers of docker-compose.yml, which it builds, starts and takes away.
+## The same and most of the clients against the containers of docker-compose.yml, which it builds, starts and takes away.
 e2e-compose: setup
 	@./tests/compose.sh
 

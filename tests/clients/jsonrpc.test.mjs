@@ -3,7 +3,9 @@
 import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';
 import { after, before, describe, it } from 'node:test';
-import { HDNodeWallet, Transaction, Wallet, id as hashOf, keccak256 } from 'ethers';
+import {
+  HDNodeWallet, Transaction, Wallet, concat, dataSlice, decodeRlp, encodeRlp, id as hashOf, keccak256, toBeArray,
+} from 'ethers';
 import WebSocket from 'ws';
 import {
   accountOf, ask, chainId, compiled, eventually, gwei, mnemonic, post, receiptOf, rpc, rpcUrl, sidecar, word, wsUrl,
@@ -195,7 +197,7 @@ describe('the pool', () => {
     const transaction = Transaction.from(await sign({ nonce: await nonceNow(), to: stranger() }));
     const { r, s, yParity } = transaction.signature;
     const body = transaction.unsignedSerialized;
-    const high = withSignature(body, 1 - yParity, r, word(order - BigInt(s)));
+    const high = withSignature(body, 1 - yParity, r, order - BigInt(s));
     await refuses(['eth_sendRawTransaction', high], -32000, 'invalid sender: invalid transaction v, r, s values');
   });
 
@@ -217,12 +219,9 @@ describe('the pool', () => {
 });
 
 /** A type 2 transaction's unsigned bytes with a signature appended: what ethers would not make. */
-function withSignature(unsigned, yParity, r, s) {
-  const list = Buffer.from(unsigned.slice(4), 'hex');
-  const payload = list[0] < 0xf8 ? list.subarray(1) : list.subarray(1 + list[0] - 0xf7);
-  const integer = (hex) => [0xa0, ...Buffer.from(hex.slice(2), 'hex')];
-  const body = Buffer.from([...payload, yParity === 0 ? 0x80 : 1, ...integer(r), ...integer(s)]);
-  return `0x02f8${body.length.toString(16)}${body.toString('hex')}`;
+function withSignature(unsigned, ...signature) {
+  const fields = [...decodeRlp(dataSlice(unsigned, 1)), ...signature.map((field) => toBeArray(field))];
+  return concat(['0x02', encodeRlp(fields)]);
 }
 
 describe('logs and filters', () => {

@@ -28,9 +28,6 @@ impl fmt::Display for Part {
     }
 }
 
-/// Logs for machines, with details.
-const LOGGED: [&str; 4] = ["--log.format", "json", "--log.filter", "warn,quintet=debug"];
-
 /// The shapes of a node.
 enum Shape {
     Node,
@@ -59,48 +56,39 @@ pub(super) enum Deployment {
 impl Deployment {
     /// Starts a node, or takes the one that runs.
     pub(super) async fn start() -> Self {
-        match Shape::chosen() {
-            Shape::Node => Self::Node(Box::new(OneProcess::start(None).await)),
-            Shape::Split => {
-                let options = Options::beside(env!("CARGO_BIN_EXE_quintet"));
-                Self::Split(Box::new(Split::start(options).await))
-            }
-            Shape::Compose => Self::Compose(Compose::take().await),
-        }
+        Self::start_with(None).await
     }
 
     /// The same, with a receiver of its spans.
     pub(super) async fn start_observed() -> (Self, Collector) {
+        let collector = match Shape::chosen() {
+            Shape::Compose => Compose::collector().await,
+            Shape::Node | Shape::Split => Collector::start().await,
+        };
+        (Self::start_with(Some(collector.endpoint())).await, collector)
+    }
+
+    async fn start_with(otlp: Option<&str>) -> Self {
         match Shape::chosen() {
-            Shape::Node => {
-                let collector = Collector::start().await;
-                let node = OneProcess::start(Some(collector.endpoint())).await;
-                (Self::Node(Box::new(node)), collector)
-            }
+            Shape::Node => Self::Node(Box::new(OneProcess::start(otlp).await)),
             Shape::Split => {
-                let collector = Collector::start().await;
-                let otlp = Some(collector.endpoint().to_owned());
+                let otlp = otlp.map(str::to_owned);
                 let options = Options { otlp, ..Options::beside(env!("CARGO_BIN_EXE_quintet")) };
-                let mut split = Split::prepare(options).await;
-                for service in split.services() {
-                    let program = split.program(service).args(LOGGED);
-                    split.launch_as(service, &program);
-                }
-                for service in split.services() {
-                    split.wait_ready(service).await;
-                }
-                (Self::Split(Box::new(split)), collector)
+                Self::Split(Box::new(Split::start(options).await))
             }
-            Shape::Compose => {
-                let compose = Compose::take().await;
-                (Self::Compose(compose), Compose::collector().await)
-            }
+            // It sends its spans where it was told to when it was started.
+            Shape::Compose => Self::Compose(Compose::take().await),
         }
     }
 
     /// Whether its services are processes of their own.
     pub(super) const fn is_split(&self) -> bool {
         !matches!(self, Self::Node(_))
+    }
+
+    /// Whether a block is sealed for each transaction, and not at intervals.
+    pub(super) const fn seals_at_once(&self) -> bool {
+        !matches!(self, Self::Compose(_))
     }
 
     /// Whether its logs have details, if they are for machines.

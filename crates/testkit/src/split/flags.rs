@@ -37,6 +37,7 @@ fn common(split: &Split, service: Service, program: Program) -> Program {
     match &split.options.otlp {
         None => program,
         Some(endpoint) => program
+            .args(["--log.format", "json", "--log.filter", "warn,quintet=debug"])
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.clone())
             .env("OTEL_RESOURCE_ATTRIBUTES", format!("service.instance.id={service}"))
             .env("OTEL_TRACES_SAMPLER", "always_on")

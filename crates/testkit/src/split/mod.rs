@@ -108,7 +108,7 @@ pub struct Options {
     pub miners: usize,
     /// Seconds from block to block; 0 for a block whenever a transaction is pending.
     pub block_time: u64,
-    /// Where spans go.
+    /// Where spans go; then logs have details, and are for machines.
     pub otlp: Option<String>,
     /// Flags of `chain` that choose the network.
     pub network: Vec<String>,
