@@ -7,7 +7,7 @@ export QUINTET_VECTORS ?= $(abspath ../shared/vectors)
 
 CLIENTS := $(abspath tests/clients)
 
-.PHONY: test setup rust clients lint conformance bench bench-import bench-split fmt
+.PHONY: test setup rust clients lint peers fuzz conformance bench bench-import bench-split fmt
 
 ## Runs every test, after installing what is missing.
 test: setup rust clients
@@ -39,6 +39,16 @@ e2e-split: setup bins
 ## The same and most of the clients against the containers of docker-compose.yml, which it builds, starts and takes away.
 e2e-compose: setup
 	@./tests/compose.sh
+
+## Nodes that others wrote, and hostile peers, against a node.
+peers: setup bins
+	@tests/peers/setup.sh
+	@tests/peers/run.sh $(CARGO_TARGET_DIR)/debug/quintet
+
+## Fuzzes every decoder of foreign bytes for some seconds; `fuzz/run.sh TARGET 600` does it thoroughly for one.
+FUZZ_SECONDS ?= 5
+fuzz:
+	@fuzz/run.sh all $(FUZZ_SECONDS)
 
 ## Runs every conformance vector and prints a table; `make test` runs a sample.
 conformance:

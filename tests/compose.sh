@@ -7,6 +7,7 @@ export COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-quintet-e2e}
 export QUINTET_TAG=${QUINTET_TAG:-e2e}
 # Any free port.
 export QUINTET_HTTP_PORT=${QUINTET_HTTP_PORT:-0} QUINTET_ADMINRPC_PORT=${QUINTET_ADMINRPC_PORT:-0} QUINTET_PROMETHEUS_PORT=${QUINTET_PROMETHEUS_PORT:-0}
+export QUINTET_P2P_PORT=${QUINTET_P2P_PORT:-0}
 # The test that receives spans listens on this machine while it runs.
 QUINTET_OTLP_PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
 export QUINTET_OTLP_PORT QUINTET_OTLP=http://host.docker.internal:$QUINTET_OTLP_PORT

@@ -46,7 +46,8 @@ fn recorded() -> BTreeSet<String> {
     for path in sources.iter().filter(|path| !of_tests(path) && !path.ends_with("catalogue.rs")) {
         let text = fs::read_to_string(path).expect("a source");
         for quoted in text.split('"').skip(1).step_by(2) {
-            let is_name = quoted.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let is_name =
+                quoted.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
             if is_name && METRIC_PREFIXES.iter().any(|prefix| quoted.starts_with(prefix)) {
                 names.insert(quoted.to_owned());
             }
@@ -56,14 +57,16 @@ fn recorded() -> BTreeSet<String> {
 }
 
 /// How the names of metrics begin; crates are called `quintet_…` too.
-const METRIC_PREFIXES: [&str; 9] = [
+const METRIC_PREFIXES: [&str; 11] = [
     "quintet_build_",
     "quintet_chain_",
     "quintet_check_",
+    "quintet_discovery_",
     "quintet_events_",
     "quintet_gateway_",
     "quintet_grpc_",
     "quintet_miner_",
+    "quintet_p2p_",
     "quintet_redis_",
     "quintet_rpc_",
 ];
@@ -120,7 +123,7 @@ fn the_page_lists_every_metric() {
 fn known() -> BTreeMap<String, Vec<&'static str>> {
     let mut known: BTreeMap<_, _> = PROCESS.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
     known.insert("up".to_owned(), Vec::new());
-    for metric in METRICS {
+    for metric in METRICS.iter() {
         let labels: Vec<_> = metric.labels.iter().map(|label| label.name).collect();
         if metric.kind == Kind::Histogram {
             known.insert(format!("{}_bucket", metric.name), [&labels[..], &["le"]].concat());
@@ -167,7 +170,7 @@ fn dashboards_show_every_metric() {
         .iter()
         .flat_map(|query| promql::used(&query.expression).metrics)
         .collect();
-    for metric in METRICS {
+    for metric in METRICS.iter() {
         let names =
             [metric.name.to_owned(), format!("{}_bucket", metric.name), format!("{}_count", metric.name)];
         assert!(names.iter().any(|name| shown.contains(name)), "{} is on no dashboard", metric.name);

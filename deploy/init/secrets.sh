@@ -11,7 +11,7 @@ set -eu
 folder=${SECRETS_DIR:-/run/secrets}
 
 # Groups: who may read.
-postgres=10010 owner=10011 reader=10012 redis_client=10013 redis_server=10014 admin=10015 grafana=10016
+postgres=10010 owner=10011 reader=10012 redis_client=10013 redis_server=10014 admin=10015 grafana=10016 peers=10017
 
 # write NAME GROUP: standard input becomes the file, at once and whole, unless it is the same already.
 write() {
@@ -41,6 +41,7 @@ ensure() {
     random redis-password "$redis_server"
     random admin-jwt "$admin"
     random grafana-password "$grafana"
+    random nodekey "$peers"
     # What programs read: whole addresses and settings, made of the above.
     printf 'postgres://quintet:%s@%s' "$(secret quintet-password)" "${POSTGRES_AT:-postgres:5432/quintet}" | write store-owner-url "$owner"
     printf 'postgres://quintet_gateway:%s@%s' "$(secret gateway-password)" "${POSTGRES_AT:-postgres:5432/quintet}" | write store-reader-url "$reader"
@@ -49,9 +50,9 @@ ensure() {
 }
 
 is_random() {
-    case "$1" in postgres-password | quintet-password | gateway-password | redis-password | admin-jwt | grafana-password) ;;
+    case "$1" in postgres-password | quintet-password | gateway-password | redis-password | admin-jwt | grafana-password | nodekey) ;;
     *)
-        echo "init: no secret ${1:-''} to rotate; there are postgres-password, quintet-password, gateway-password, redis-password, admin-jwt, grafana-password" >&2
+        echo "init: no secret ${1:-''} to rotate; there are postgres-password, quintet-password, gateway-password, redis-password, admin-jwt, grafana-password, nodekey" >&2
         exit 2
         ;;
     esac

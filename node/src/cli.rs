@@ -4,9 +4,12 @@ use crate::data::{DataArgs, EthashArgs};
 use alloy_primitives::Address;
 use clap::{Args, Parser, Subcommand};
 use quintet_chain::PoolArgs;
+use quintet_chain::sync::SyncArgs;
 use quintet_devnet::DevnetArgs;
+use quintet_discovery::DiscoveryConfig;
 use quintet_gateway::GatewayConfig;
 use quintet_miner::MinerConfig;
+use quintet_p2p::PeersConfig;
 use quintet_service::ProcessConfig;
 use quintet_service::telemetry::TelemetryConfig;
 use std::path::PathBuf;
@@ -28,7 +31,7 @@ pub(crate) enum Command {
     /// Writes a genesis block into a data directory
     Init(InitArgs),
     /// Runs a node on a data directory
-    Node(NodeArgs),
+    Node(Box<NodeArgs>),
     /// Imports blocks from files that `export` wrote, geth's or this one
     Import(ImportArgs),
     /// Exports the canonical chain, or a range of it, into a file that geth reads
@@ -96,9 +99,29 @@ pub(crate) struct NodeArgs {
     /// The miner.
     #[command(flatten)]
     pub miner: MinerConfig,
+    /// Sync with peers.
+    #[command(flatten)]
+    pub sync: SyncArgs,
+    /// Peers.
+    #[command(flatten)]
+    pub network_args: NetworkArgs,
     /// What the services share.
     #[command(flatten)]
     pub shared: SharedArgs,
+}
+
+/// Who the node is to others, how it finds them, and how many it connects with.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct NetworkArgs {
+    /// Who it is, and where.
+    #[command(flatten)]
+    pub node: quintet_enode::IdentityArgs,
+    /// How nodes are found.
+    #[command(flatten)]
+    pub discovery: DiscoveryConfig,
+    /// How many peers it has, and which.
+    #[command(flatten)]
+    pub peers: PeersConfig,
 }
 
 /// Arguments of `quintet import`.

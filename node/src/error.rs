@@ -39,6 +39,15 @@ pub(crate) enum NodeError {
     /// The chain service.
     #[error(transparent)]
     Chain(#[from] quintet_chain::ChainError),
+    /// A flag of the chain service.
+    #[error(transparent)]
+    ChainProcess(#[from] quintet_chain::ProcessError),
+    /// What finds peers.
+    #[error(transparent)]
+    Discovery(#[from] quintet_discovery::DiscoveryError),
+    /// What holds peers.
+    #[error(transparent)]
+    P2p(#[from] quintet_p2p::P2pError),
     /// The miner.
     #[error(transparent)]
     Miner(#[from] quintet_miner::MinerError),

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Dev(args) => commands::dev(args),
         Command::Init(args) => commands::init(&args),
-        Command::Node(args) => commands::node(args),
+        Command::Node(args) => commands::node(*args),
         Command::Import(args) => commands::import(&args),
         Command::Export(args) => commands::export(&args),
         Command::Db(args) => commands::db(&args),

@@ -1,11 +1,13 @@
 //! Runs the five services in one process, joined by their generated gRPC clients with no network between.
 
-use crate::cli::SharedArgs;
+use crate::cli::{NetworkArgs, SharedArgs};
 use crate::error::NodeError;
-use quintet_chain::{Chain, ChainServer};
+use quintet_chain::sync::{Sync, SyncOptions};
+use quintet_chain::{Chain, ChainServer, PeerLinkServer, Peers};
 use quintet_chain_api::ChainClient;
 use quintet_chainspec::ChainSpec;
 use quintet_discovery::Discovery;
+use quintet_enode::IdentityArgs;
 use quintet_events::{EventBus, LocalBus};
 use quintet_gateway::{Dependencies, Gateway, GatewayConfig, MODULES, Signers};
 use quintet_miner::{Miner, MinerConfig};
@@ -15,7 +17,9 @@ use quintet_p2p_api::PeerClient;
 use quintet_service::grpc::Transport;
 use quintet_service::{Context, Service};
 use quintet_store::{Store, offloaded};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tonic::service::Routes;
 
 /// What the services are started on.
 pub(crate) struct Setup {
@@ -29,6 +33,10 @@ pub(crate) struct Setup {
     pub miner: MinerConfig,
     /// Keys that the gateway signs with.
     pub signers: Signers,
+    /// Where the node keeps its files; `None` if they are gone when it ends.
+    pub datadir: Option<PathBuf>,
+    /// Who the node is to others; `None` if it has no peers.
+    pub network: Option<NetworkArgs>,
     /// A development network: JSON-RPC is on, with all its namespaces, for every origin.
     pub dev: bool,
 }
@@ -73,21 +81,29 @@ fn open_up(config: &mut GatewayConfig) {
 }
 
 async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), NodeError> {
-    let Setup { spec, store, chain: config, miner: miner_config, signers, dev } = setup;
+    let Setup { spec, store, chain: config, miner: miner_config, signers, datadir, network, dev } = setup;
     let store = offloaded(store);
     let network_id = config.network_id;
-    let Context { supervisor, readiness } = context;
+    let Context { supervisor, readiness } = &context;
     let bus: Arc<dyn EventBus> = Arc::new(LocalBus::new());
     let chain = Chain::open(Arc::clone(&spec), Arc::clone(&store), Arc::clone(&bus), config);
     let chain = Arc::new(chain?);
-    quintet_chain::spawn_tasks(&chain, &supervisor);
-    let chain_server = ChainServer::new(chain, supervisor.token()).into_server();
+    quintet_chain::spawn_tasks(&chain, supervisor);
+    let peers = Peers::new(Arc::clone(&chain));
+    peers.spawn(supervisor);
+    let sync = Sync::new(Arc::clone(&chain), Arc::new(peers.clone()), SyncOptions::default());
+    sync.spawn(supervisor);
+    let chain_server = ChainServer::new(chain, supervisor.token()).with_peers(peers.clone());
+    let chain_server = chain_server.with_sync(sync.status()).into_server();
+    let link_server = PeerLinkServer::new(peers, supervisor.token()).into_server();
     let chain_client = |caller| ChainClient::new(Transport::local(caller, chain_server.clone()));
 
     let miner = Miner::new(&miner_config, chain_client(Service::Miner), Arc::clone(&bus))?;
     let miner_client = MinerClient::new(Transport::local(Service::Gateway, miner.server()));
-    let peers = PeerClient::new(Transport::local(Service::Gateway, P2p::new().into_server()));
-    let _discovery = Transport::local(Service::P2p, Discovery::new().into_server());
+    let chain_and_link = Routes::new(chain_server.clone()).add_service(link_server);
+    let chain_and_link = Transport::local(Service::P2p, chain_and_link);
+    let p2p = start_network(network, datadir.as_deref(), &spec, chain_and_link, &context).await?;
+    let p2p = PeerClient::new(Transport::local(Service::Gateway, p2p.into_server()));
 
     let mut gateway_config = args.gateway;
     if dev {
@@ -98,7 +114,8 @@ async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), N
         store,
         network_id,
         chain: chain_client(Service::Gateway),
-        p2p: peers,
+        p2p: p2p.into(),
+        datadir,
         miner: miner_client,
         events: bus,
         signers,
@@ -114,4 +131,24 @@ async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), N
     supervisor.spawn("gateway", gateway.serve(listeners, supervisor.token()));
     supervisor.spawn("miner", miner.run(readiness.clone(), supervisor.token()));
     Ok(())
+}
+
+/// Starts what finds peers and what holds them; without a network only what says that there are none.
+async fn start_network(
+    args: Option<NetworkArgs>,
+    datadir: Option<&Path>,
+    spec: &ChainSpec,
+    chain: Transport,
+    context: &Context,
+) -> Result<P2p, NodeError> {
+    let Some(NetworkArgs { node, discovery, peers }) = args else {
+        return Ok(P2p::start(quintet_p2p::Settings::offline(), chain, None, context).await?);
+    };
+    let settings = quintet_p2p::Settings::load(&node, &peers, datadir)?;
+    // Both have one key, also where it is made anew each time.
+    let node = IdentityArgs { nodekeyhex: Some(settings.key.to_hex()), nodekey: None, ..node };
+    let found = quintet_discovery::Settings::new(&node, &discovery, datadir, Some(spec.clone()))?;
+    let discovery = Discovery::start(found, context).await?;
+    let discovery = Transport::local(Service::P2p, discovery.into_server());
+    Ok(P2p::start(settings, chain, Some(discovery), context).await?)
 }

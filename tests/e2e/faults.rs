@@ -10,6 +10,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+/// A node that looks for nobody, on any port.
+const ALONE: [&str; 3] = ["--nodiscover", "--port", "0"];
+
 /// A genesis of geth's own tests, and its hash.
 const GENESIS_HASH: B256 = b256!("89c99d90b79719238d2645c7642f2c9295246e80775b38cfd162b696817fbd50");
 
@@ -245,7 +248,7 @@ async fn an_initialised_directory_is_served() {
     assert!(initialised.status.success(), "{initialised:?}");
     assert!(initialised.stdout.contains(&GENESIS_HASH.to_string()), "{initialised:?}");
 
-    let node = quintet_on("node", directory.path()).arg("--http").start_node().await;
+    let node = quintet_on("node", directory.path()).args(ALONE).arg("--http").start_node().await;
     let block = call(&node.rpc, "eth_getBlockByNumber", json!(["0x0", false])).await;
     assert_eq!(to_hash(&block["hash"]), GENESIS_HASH);
     assert_eq!(call(&node.rpc, "eth_chainId", json!([])).await, "0x5");
@@ -261,8 +264,8 @@ async fn an_initialised_directory_is_served() {
 #[tokio::test]
 async fn a_public_network_is_served_from_nothing() {
     let directory = directory();
-    let node =
-        quintet_on("node", directory.path()).args(["--network", "sepolia", "--http"]).start_node().await;
+    let node = quintet_on("node", directory.path()).args(ALONE);
+    let node = node.args(["--network", "sepolia", "--http"]).start_node().await;
     let block = call(&node.rpc, "eth_getBlockByNumber", json!(["0x0", false])).await;
     let sepolia = b256!("25a5cc106eea7138acab33231d7160d69cb777ee0c2c553fcddf5138993e6dd9");
     assert_eq!(to_hash(&block["hash"]), sepolia);

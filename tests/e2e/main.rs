@@ -9,6 +9,7 @@ mod import;
 mod kill;
 mod load;
 mod metrics;
+mod peers;
 #[path = "../promql.rs"]
 mod promql;
 mod split_faults;

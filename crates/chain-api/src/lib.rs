@@ -8,6 +8,7 @@ mod client;
 mod convert;
 pub mod diff;
 mod error;
+mod link;
 mod types;
 
 pub use client::{BLOCK_HASH_METADATA, ChainClient, EventStream, MESSAGE_LIMIT};
@@ -16,6 +17,10 @@ pub use convert::{
     update_from_proto, update_to_proto,
 };
 pub use error::ChainError;
+pub use link::{
+    LinkCommand, LinkCommands, LinkFrame, LinkHello, LinkStatus, PeerLinkClient, PeerMessage, PeerUp,
+    SendMessage, Traced, WireProtocol,
+};
 pub use types::{
     BuildRequest, BuiltWork, ChainHead, ChainUpdate, ImportFailure, ImportSummary, NetworkInfo,
     PendingAnswer, PendingVersion, PoolStatus, PooledTransaction, Submitted, SyncProgress,

@@ -2,6 +2,7 @@
 
 use crate::NodeRecord;
 use alloy_primitives::{B256, U256};
+use quintet_proto::common::v1::BlockId;
 use quintet_proto::p2p::v1 as proto;
 use quintet_service::grpc::RpcError;
 use quintet_types::BlockRef;
@@ -54,6 +55,23 @@ impl TryFrom<proto::Peer> for Peer {
     }
 }
 
+impl From<Peer> for proto::Peer {
+    fn from(peer: Peer) -> Self {
+        Self {
+            id: peer.id.to_vec().into(),
+            node: Some(peer.node.into()),
+            name: peer.name,
+            capabilities: peer.capabilities,
+            local_address: peer.local_address,
+            remote_address: peer.remote_address,
+            inbound: peer.inbound,
+            trusted: peer.trusted,
+            static_node: peer.static_node,
+            eth: peer.eth.map(Into::into),
+        }
+    }
+}
+
 /// What a peer's `eth` status says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EthStatus {
@@ -77,6 +95,22 @@ impl TryFrom<proto::EthStatus> for EthStatus {
             total_difficulty: (!status.total_difficulty.is_empty()).then_some(difficulty),
             head: BlockRef { number: head.number, hash: hash(&head.hash, "head hash")? },
         })
+    }
+}
+
+impl From<EthStatus> for proto::EthStatus {
+    fn from(status: EthStatus) -> Self {
+        // An empty field says that there is none, so zero has a byte.
+        let difficulty = |difficulty: U256| match difficulty.to_be_bytes_trimmed_vec() {
+            bytes if bytes.is_empty() => vec![0],
+            bytes => bytes,
+        };
+        let head = BlockId { number: status.head.number, hash: status.head.hash.to_vec().into() };
+        Self {
+            version: status.version,
+            total_difficulty: status.total_difficulty.map(difficulty).unwrap_or_default().into(),
+            head: Some(head),
+        }
     }
 }
 
@@ -106,6 +140,18 @@ impl TryFrom<proto::GetNodeInfoResponse> for LocalNode {
             listen_address: info.listen_address,
             listening: info.listening,
         })
+    }
+}
+
+impl From<LocalNode> for proto::GetNodeInfoResponse {
+    fn from(node: LocalNode) -> Self {
+        Self {
+            id: node.id.to_vec().into(),
+            name: node.name,
+            node: Some(node.node.into()),
+            listen_address: node.listen_address,
+            listening: node.listening,
+        }
     }
 }
 
@@ -160,11 +206,34 @@ impl TryFrom<proto::StreamPeerEventsResponse> for PeerEvent {
     }
 }
 
+impl From<PeerEvent> for proto::StreamPeerEventsResponse {
+    fn from(event: PeerEvent) -> Self {
+        let base = Self { peer_id: event.peer.to_vec().into(), ..Self::default() };
+        let of_message = |kind: proto::PeerEventType, message: Message| Self {
+            r#type: kind.into(),
+            capability: message.capability,
+            code: message.code,
+            size: message.size,
+            ..base.clone()
+        };
+        match event.kind {
+            PeerEventKind::Added => Self { r#type: proto::PeerEventType::Add.into(), ..base },
+            PeerEventKind::Dropped(reason) => {
+                Self { r#type: proto::PeerEventType::Drop.into(), reason, ..base }
+            }
+            PeerEventKind::Sent(message) => of_message(proto::PeerEventType::MessageSent, message),
+            PeerEventKind::Received(message) => of_message(proto::PeerEventType::MessageReceived, message),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{EthStatus, Peer, PeerEvent, PeerEventKind};
+    use super::{EthStatus, LocalNode, Message, Peer, PeerEvent, PeerEventKind};
+    use crate::NodeRecord;
     use alloy_primitives::{B256, U256};
     use quintet_proto::{common::v1::BlockId, p2p::v1 as proto};
+    use quintet_types::BlockRef;
 
     #[test]
     fn total_difficulty_ends_with_eth_69() {
@@ -194,5 +263,47 @@ mod tests {
         };
         assert_eq!(PeerEvent::try_from(event.clone()).expect("valid").kind, PeerEventKind::Dropped(4));
         assert!(PeerEvent::try_from(proto::StreamPeerEventsResponse { r#type: 99, ..event }).is_err());
+    }
+
+    #[test]
+    fn what_the_service_says_is_read_back() {
+        let head = BlockRef { number: 7, hash: B256::repeat_byte(7) };
+        let eth = EthStatus { version: 68, total_difficulty: Some(U256::ZERO), head };
+        let node = NodeRecord { enode: "enode://00@127.0.0.1:30303".to_owned(), ..NodeRecord::default() };
+        let peer = Peer {
+            id: B256::repeat_byte(1),
+            node: node.clone(),
+            name: "Geth".to_owned(),
+            capabilities: vec!["eth/68".to_owned()],
+            local_address: "127.0.0.1:30303".to_owned(),
+            remote_address: "127.0.0.1:4000".to_owned(),
+            inbound: true,
+            trusted: false,
+            static_node: true,
+            eth: Some(eth),
+        };
+        assert_eq!(Peer::try_from(proto::Peer::from(peer.clone())), Ok(peer.clone()));
+        let newer = EthStatus { version: 69, total_difficulty: None, head };
+        let peer = Peer { eth: Some(newer), ..peer };
+        assert_eq!(Peer::try_from(proto::Peer::from(peer.clone())), Ok(peer));
+        let local = LocalNode {
+            id: B256::repeat_byte(1),
+            name: "Quintet".to_owned(),
+            node,
+            listen_address: "0.0.0.0:30303".to_owned(),
+            listening: true,
+        };
+        assert_eq!(LocalNode::try_from(proto::GetNodeInfoResponse::from(local.clone())), Ok(local));
+        let message = Message { capability: "eth/68".to_owned(), code: 3, size: 100 };
+        for kind in [
+            PeerEventKind::Added,
+            PeerEventKind::Dropped(4),
+            PeerEventKind::Sent(message.clone()),
+            PeerEventKind::Received(message),
+        ] {
+            let event = PeerEvent { peer: B256::repeat_byte(1), kind };
+            let read = PeerEvent::try_from(proto::StreamPeerEventsResponse::from(event.clone()));
+            assert_eq!(read, Ok(event));
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! [`catalogue`] names them all.
 
 pub mod catalogue;
+mod peers;
 
 use crate::error::ServiceError;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};

@@ -250,7 +250,8 @@ impl WsClient {
 
     fn keep(&mut self, mut message: Value) -> Result<(), CallError> {
         let subscription = message["params"]["subscription"].as_str().map(str::to_owned);
-        let Some(subscription) = subscription.filter(|_| message["method"] == "eth_subscription") else {
+        let method = message["method"].as_str().unwrap_or_default();
+        let Some(subscription) = subscription.filter(|_| method.ends_with("_subscription")) else {
             return Err(CallError::Transport(format!("unexpected message: {message}")));
         };
         let result = message["params"]["result"].take();

@@ -1,6 +1,6 @@
 //! `quintet dev`: a development network.
 
-use super::pending;
+use super::{absolute, pending};
 use crate::cli::DevArgs;
 use crate::error::NodeError;
 use crate::process::{self, Setup};
@@ -40,7 +40,10 @@ pub(crate) fn dev(args: DevArgs) -> Result<(), NodeError> {
     };
     let signers = accounts.iter().map(|account| Signer::from_secret(&account.secret()));
     let signers = Signers::new(signers.collect::<Result<_, _>>()?);
-    process::run(args.shared, Setup { spec: Arc::new(spec), store, chain, miner, signers, dev: true })
+    let datadir = args.data.datadir.map(absolute);
+    let spec = Arc::new(spec);
+    let setup = Setup { spec, store, chain, miner, signers, datadir, network: None, dev: true };
+    process::run(args.shared, setup)
 }
 
 /// What `quintet dev` says of its accounts. The keys are those of a well-known mnemonic: never send anything

@@ -22,6 +22,7 @@ use quintet_miner::MinerConfig;
 use quintet_service::Service;
 use quintet_service::telemetry::{self, TelemetryConfig};
 use quintet_store::Store;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,11 @@ fn stored_spec(store: &dyn Store) -> Result<ChainSpec, NodeError> {
 /// node that comes next.
 fn offline_chain(spec: ChainSpec, store: Arc<dyn Store>, config: Config) -> Result<Chain, NodeError> {
     Ok(Chain::open(Arc::new(spec), store, Arc::new(LocalBus::new()), config)?)
+}
+
+/// A path that means the same wherever it is read.
+fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
 }
 
 fn pending(miner: &MinerConfig) -> PendingConfig {

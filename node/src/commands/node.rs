@@ -1,6 +1,6 @@
 //! `quintet init` and `quintet node`.
 
-use super::{init_network, pending};
+use super::{absolute, init_network, pending};
 use crate::cli::{InitArgs, NodeArgs};
 use crate::error::NodeError;
 use crate::process::{self, Setup};
@@ -31,6 +31,7 @@ pub(crate) fn init(args: &InitArgs) -> Result<(), NodeError> {
 /// # Errors
 /// When it does not start, or a part of it fails.
 pub(crate) fn node(args: NodeArgs) -> Result<(), NodeError> {
+    args.sync.check().map_err(quintet_chain::ProcessError::from)?;
     let store = args.data.open(true)?;
     init_network(store.as_ref(), args.network.as_deref())?;
     let spec = genesis::stored_spec(store.as_ref())?.ok_or(ChainError::Uninitialised)?;
@@ -48,6 +49,8 @@ pub(crate) fn node(args: NodeArgs) -> Result<(), NodeError> {
         chain,
         miner: args.miner,
         signers: Signers::default(),
+        datadir: Some(absolute(args.data.directory()?)),
+        network: Some(args.network_args),
         dev: false,
     };
     process::run(args.shared, setup)

@@ -21,6 +21,7 @@ use quintet_types::{Block, BlockRef, ExecutedBlock, Header, RecoveredBlock};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tokio::sync::watch;
 use tracing::info_span;
 
 /// Blocks that were built and may come back sealed.
@@ -90,6 +91,8 @@ pub struct Chain {
     pub(crate) pool: Arc<TransactionPool>,
     pub(crate) config: Config,
     pub(crate) head: ArcSwap<Head>,
+    /// Tells that there is another head.
+    heads: watch::Sender<BlockRef>,
     pub(crate) trie: RwLock<HeadTrie>,
     /// Held while the canonical chain changes: one writer. Guards the newest fencing token.
     pub(crate) writer: Mutex<u64>,
@@ -133,6 +136,7 @@ impl Chain {
             bus,
             pool,
             config,
+            heads: watch::Sender::new(head.block),
             head: ArcSwap::from_pointee(head),
             trie: RwLock::new(trie),
             writer: Mutex::new(newest_token),
@@ -153,6 +157,11 @@ impl Chain {
     /// The head.
     pub fn head(&self) -> Arc<Head> {
         self.head.load_full()
+    }
+
+    /// Tells of each new head; of those that follow each other quickly perhaps only the last.
+    pub(crate) fn heads(&self) -> watch::Receiver<BlockRef> {
+        self.heads.subscribe()
     }
 
     /// The safe and the finalized block, where the network has such.
@@ -242,7 +251,9 @@ impl Chain {
     pub(crate) fn set_head(&self, head: Head) {
         metrics::gauge!("quintet_chain_head_number").set(head.block.number as f64);
         metrics::gauge!("quintet_chain_head_timestamp_seconds").set(head.header.timestamp as f64);
+        let block = head.block;
         self.head.store(Arc::new(head));
+        self.heads.send_replace(block);
     }
 
     /// What the head would be if a block of the store were it.

@@ -22,6 +22,9 @@ pub enum ProcessError {
     /// The chain could not be opened.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// The sync mode is none that there is.
+    #[error(transparent)]
+    SyncMode(#[from] crate::sync::NoSnapSync),
     /// Redis's address is none.
     #[error(transparent)]
     Redis(#[from] quintet_redis::AddressError),

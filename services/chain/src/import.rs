@@ -14,6 +14,8 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tracing::{Span, info, info_span};
 
+/// What geth says of a block that is ahead of the clock.
+pub(crate) const IN_THE_FUTURE: &str = "block in the future";
 /// Spans of transactions that a block's import links to.
 const MAX_LINKS: usize = 128;
 
@@ -207,7 +209,7 @@ pub(crate) fn check_clock(rules: &dyn Consensus, block: &RecoveredBlock) -> Resu
     let Some(allowed) = rules.allowed_future() else { return Ok(()) };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     if block.header().timestamp > now.saturating_add(allowed) {
-        return Err(invalid(block, &"block in the future"));
+        return Err(invalid(block, &IN_THE_FUTURE));
     }
     Ok(())
 }

@@ -25,11 +25,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tracing::Instrument;
 
 /// Pool events that may wait for the bus. They are hints: beyond that they are dropped.
 const EVENT_QUEUE: usize = 16_384;
+/// Transactions that may wait to be sent on to peers. Beyond that the oldest are not sent on.
+const RELAY_QUEUE: usize = 8192;
 
 /// Times that an account is read without the pool's lock, where heads follow each other quickly.
 const UNLOCKED_READS: usize = 3;
@@ -41,6 +43,8 @@ pub struct TransactionPool {
     journal: std::sync::OnceLock<Journal>,
     journal_path: Option<PathBuf>,
     events: mpsc::Sender<PoolEvent>,
+    /// What becomes executable, for who sends it on to peers.
+    relay: broadcast::Sender<Arc<PoolTransaction>>,
     /// Taken by the task that publishes them.
     outbox: Mutex<Option<mpsc::Receiver<PoolEvent>>>,
     epoch: Instant,
@@ -74,6 +78,7 @@ impl TransactionPool {
             journal: std::sync::OnceLock::new(),
             journal_path: config.journal.clone(),
             events,
+            relay: broadcast::Sender::new(RELAY_QUEUE),
             outbox: Mutex::new(Some(outbox)),
             epoch: Instant::now(),
             first_version: RandomState::new().hash_one(head.block.hash),
@@ -199,6 +204,8 @@ impl TransactionPool {
         for event in events {
             match event {
                 Event::Pending(transaction) => {
+                    // It fails when nobody listens.
+                    let _ = self.relay.send(Arc::clone(&transaction));
                     if self.events.try_send(PoolEvent::Pending(transaction)).is_err() {
                         metrics::counter!("quintet_chain_pool_events_dropped_total").increment(1);
                     }
@@ -211,6 +218,31 @@ impl TransactionPool {
         let Status { pending, queued } = self.status();
         metrics::gauge!("quintet_chain_pool_transactions", "state" => "pending").set(pending as f64);
         metrics::gauge!("quintet_chain_pool_transactions", "state" => "queued").set(queued as f64);
+    }
+
+    /// What becomes executable from now on.
+    pub(crate) fn subscribe_pending(&self) -> broadcast::Receiver<Arc<PoolTransaction>> {
+        self.relay.subscribe()
+    }
+
+    /// Adds transactions that a peer sent, in order; says of each what became of it. They are not journaled: nobody was
+    /// promised anything, and the peers still have them after a crash. Blocking, since senders are recovered and blobs
+    /// are verified here.
+    pub(crate) fn add_remote(&self, transactions: Vec<TxEnvelope>) -> Vec<Result<(), ChainError>> {
+        let trace = propagation::current_trace();
+        let mut events = Vec::new();
+        let add = |transaction: TxEnvelope| {
+            if self.get(transaction.tx_hash()).is_some() {
+                return Err(PoolError::AlreadyKnown.into());
+            }
+            let sender = transaction.recover_signer().map_err(|_| PoolError::InvalidSender)?;
+            let submission = Submission { transaction, sender, origin: Origin::Remote, trace: trace.clone() };
+            events.extend(self.insert(submission)?);
+            Ok(())
+        };
+        let outcomes = transactions.into_iter().map(add).collect();
+        self.emit(events);
+        outcomes
     }
 
     /// The pool's events, for the one task that publishes them.

@@ -4,10 +4,11 @@ use crate::chain::Chain;
 use crate::config::{Config, PendingConfig, PoolArgs};
 use crate::error::{ChainError, ProcessError};
 use crate::network::{Network, NetworkArgs};
-use crate::server::{ChainServer, PeerLinkServer};
+use crate::peers::{PeerLinkServer, Peers};
+use crate::server::ChainServer;
+use crate::sync::{Sync, SyncArgs, SyncOptions};
 use crate::{genesis, probe, tasks};
 use quintet_events::{EventBus, LocalBus, RedisBus};
-use quintet_proto::chain::v1::peer_link_service_server::PeerLinkServiceServer;
 use quintet_redis::{Keyspace, Redis, RedisArgs};
 use quintet_service::grpc::{GrpcConfig, GrpcServer};
 use quintet_service::{Check, Context, ProcessConfig, config};
@@ -58,6 +59,9 @@ pub struct ProcessArgs {
     /// The transaction pool.
     #[command(flatten)]
     pub pool: PoolArgs,
+    /// Sync with peers.
+    #[command(flatten)]
+    pub sync: SyncArgs,
 }
 
 /// Starts the service on the context's supervisor. A store that is not there yet is waited for, and readiness says so.
@@ -66,6 +70,7 @@ pub struct ProcessArgs {
 /// When the store or the port cannot be had, or the store holds another chain.
 pub async fn run(args: ProcessArgs, context: Context) -> Result<(), ProcessError> {
     quintet_types::install_crypto();
+    args.sync.check()?;
     let (supervisor, readiness) = (&context.supervisor, &context.readiness);
     let store_check = readiness.register("store");
     let start = Start::new(&args)?;
@@ -82,9 +87,15 @@ pub async fn run(args: ProcessArgs, context: Context) -> Result<(), ProcessError
         supervisor.spawn("events probe", task);
     }
     let server = GrpcServer::bind(&args.grpc, readiness.clone()).await?;
+    let peers = Peers::new(Arc::clone(&chain));
+    peers.spawn(supervisor);
+    let sync = Sync::new(Arc::clone(&chain), Arc::new(peers.clone()), SyncOptions::default());
+    sync.spawn(supervisor);
+    let chain_server =
+        ChainServer::new(chain, supervisor.token()).with_peers(peers.clone()).with_sync(sync.status());
     let server = server
-        .with(ChainServer::new(chain, supervisor.token()).into_server())
-        .with(PeerLinkServiceServer::new(PeerLinkServer));
+        .with(chain_server.into_server())
+        .with(PeerLinkServer::new(peers, supervisor.token()).into_server());
     supervisor.spawn("gRPC server", server.serve(supervisor.token()));
     store_check.ok();
     Ok(())

@@ -4,6 +4,8 @@ use crate::chain::Chain;
 use crate::error::ChainError;
 use crate::feed;
 use crate::import::Imported;
+use crate::peers::Peers;
+use crate::sync::SyncStatus;
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -19,7 +21,6 @@ use quintet_proto::chain::v1 as proto;
 use quintet_proto::chain::v1::chain_service_server::{ChainService, ChainServiceServer};
 use quintet_proto::common::v1 as common;
 use quintet_service::Service;
-use quintet_service::grpc::unimplemented;
 use quintet_txpool::Origin;
 use quintet_types::{Block, BlockRef, ChainEvent, ExecutedBlock, PoolEvent, RecoveredBlock};
 use std::collections::BTreeMap;
@@ -37,14 +38,30 @@ pub struct ChainServer {
     chain: Arc<Chain>,
     /// The last pending block; callers that ask at the same time share one build.
     pending: Arc<Mutex<Option<(PendingVersion, ExecutedBlock)>>>,
+    /// Who is told of blocks that are submitted.
+    peers: Option<Peers>,
     /// Ends streams at shutdown.
     token: CancellationToken,
+    /// How far a sync with peers is.
+    sync: Arc<SyncStatus>,
 }
 
 impl ChainServer {
     /// Serves `chain`; streams end when `token` is cancelled.
     pub fn new(chain: Arc<Chain>, token: CancellationToken) -> Self {
-        Self { chain, pending: Arc::default(), token }
+        Self { chain, pending: Arc::default(), peers: None, token, sync: Arc::default() }
+    }
+
+    /// Tells peers of the blocks that are submitted.
+    #[must_use]
+    pub fn with_peers(self, peers: Peers) -> Self {
+        Self { peers: Some(peers), ..self }
+    }
+
+    /// Tells of a sync, and lets mining wait for the first one.
+    #[must_use]
+    pub fn with_sync(self, sync: Arc<SyncStatus>) -> Self {
+        Self { sync, ..self }
     }
 
     /// The generated server: for a port, or for `Transport::local`.
@@ -122,8 +139,13 @@ impl ChainService for ChainServer {
         &self,
         _: Request<proto::GetSyncStatusRequest>,
     ) -> Answer<proto::GetSyncStatusResponse> {
-        // Blocks come from the miner and from files only: there is no sync that could be under way.
-        Ok(Response::new(proto::GetSyncStatusResponse { progress: None }))
+        let progress = self.sync.progress(self.chain.head().block.number);
+        let progress = progress.map(|progress| proto::SyncProgress {
+            starting_block: progress.starting_block,
+            current_block: progress.current_block,
+            highest_block: progress.highest_block,
+        });
+        Ok(Response::new(proto::GetSyncStatusResponse { progress }))
     }
 
     async fn send_transaction(
@@ -213,6 +235,9 @@ impl ChainService for ChainServer {
         &self,
         request: Request<proto::BuildBlockRequest>,
     ) -> Answer<proto::BuildBlockResponse> {
+        if self.sync.holds_mining() {
+            return Err(Status::unavailable("mining waits for the sync with peers"));
+        }
         let request = build_request(request.into_inner())?;
         let Some(work) = self.blocking(move |chain| chain.build(&request)).await? else {
             return Ok(Response::new(proto::BuildBlockResponse::default()));
@@ -231,11 +256,16 @@ impl ChainService for ChainServer {
     ) -> Answer<proto::SubmitBlockResponse> {
         let proto::SubmitBlockRequest { block, fencing_token } = request.into_inner();
         let block = block_from_bytes(&block).map_err(|_| bad("block"))?;
+        let peers = self.peers.clone();
         let (block, canonical) = self
             .blocking(move |chain| {
                 let block = recover(chain, block)?;
                 let reference = block.block_ref();
+                let mined = peers.filter(|peers| !peers.is_empty()).map(|peers| (peers, block.block.clone()));
                 let imported = chain.import(block, fencing_token)?;
+                if let (Some((peers, block)), Imported::Head) = (mined, imported) {
+                    peers.tell_mined(&block);
+                }
                 Ok((reference, matches!(imported, Imported::Head | Imported::Known { canonical: true })))
             })
             .await?;
@@ -277,19 +307,6 @@ impl ChainService for ChainServer {
         });
         let events = events.take_until(self.token.clone().cancelled_owned());
         Ok(Response::new(events.map(move |event| Ok(event_to_proto(&chain, event))).boxed()))
-    }
-}
-
-/// The link that p2p instances dial; see `PeerLinkService`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PeerLinkServer;
-
-#[tonic::async_trait]
-impl proto::peer_link_service_server::PeerLinkService for PeerLinkServer {
-    type ConnectStream = BoxStream<'static, Result<proto::ConnectResponse, Status>>;
-
-    async fn connect(&self, _: Request<Streaming<proto::ConnectRequest>>) -> Answer<Self::ConnectStream> {
-        Err(unimplemented("the eth protocol and sync with peers"))
     }
 }
 

@@ -129,7 +129,7 @@ impl HeadTrie {
     }
 
     /// Reads the newest nodes: dirty ones, then those being flushed, then stored ones.
-    fn read<T>(&self, read: impl FnOnce(&dyn NodeReader) -> T) -> T {
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&dyn NodeReader) -> T) -> T {
         let nothing = Layer::new();
         let frozen = self.flushing.as_ref().map_or(&nothing, |flushing| flushing.layer.as_ref());
         let below = Overlay::new(frozen, &self.stored);

@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Modules that a gateway can offer.
-pub const MODULES: [&str; 9] =
-    ["clique", "debug", "eth", "miner", "net", "personal", "rpc", "txpool", "web3"];
+pub const MODULES: [&str; 10] =
+    ["admin", "clique", "debug", "eth", "miner", "net", "personal", "rpc", "txpool", "web3"];
 
 /// geth's modules for the world, unless flags say otherwise.
 pub const DEFAULT_MODULES: [&str; 3] = ["eth", "net", "web3"];

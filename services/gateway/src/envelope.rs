@@ -195,10 +195,10 @@ pub(crate) fn error(out: &mut Vec<u8>, id: &str, error: &RpcError) {
 }
 
 /// Opens a subscription's notification, up to where the result follows; [`close_notification`] ends it.
-pub(crate) fn open_notification(out: &mut Vec<u8>, subscription: &str) {
-    out.extend_from_slice(
-        b"{\"jsonrpc\":\"2.0\",\"method\":\"eth_subscription\",\"params\":{\"subscription\":",
-    );
+pub(crate) fn open_notification(out: &mut Vec<u8>, namespace: &str, subscription: &str) {
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"method\":\"");
+    out.extend_from_slice(namespace.as_bytes());
+    out.extend_from_slice(b"_subscription\",\"params\":{\"subscription\":");
     json::string(out, subscription);
     out.extend_from_slice(b",\"result\":");
 }

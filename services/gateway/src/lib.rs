@@ -21,6 +21,7 @@ mod limits;
 mod methods;
 mod notice;
 mod params;
+mod peers;
 mod pool_log;
 mod process;
 mod read;
@@ -36,6 +37,7 @@ pub use config::{
     DEFAULT_WS_PORT, GatewayConfig, LimitsConfig, MODULES,
 };
 pub use error::RpcError;
+pub use peers::PeerServices;
 pub use process::{ProcessArgs, start};
 
 use chain_link::ChainLink;
@@ -54,7 +56,6 @@ use quintet_chainspec::{ChainSpec, Consensus};
 use quintet_clique::Clique;
 use quintet_events::EventBus;
 use quintet_miner_api::MinerClient;
-use quintet_p2p_api::PeerClient;
 use quintet_redis::{Keyspace, Redis};
 use quintet_service::{Readiness, ServiceError, bind_tcp};
 use quintet_store::{Store, StoreError};
@@ -63,6 +64,7 @@ use sending::Sending;
 use server::{HttpService, Served, WsService};
 use shared::{PendingCache, Shared};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -123,14 +125,16 @@ pub struct Dependencies {
     pub network_id: u64,
     /// The chain service.
     pub chain: ChainClient,
-    /// The p2p service.
-    pub p2p: PeerClient,
+    /// The p2p service, all instances of it.
+    pub p2p: PeerServices,
     /// The miner service.
     pub miner: MinerClient,
     /// Where block deltas and pool events come from.
     pub events: Arc<dyn EventBus>,
     /// Keys that the node signs with; none but in development.
     pub signers: Signers,
+    /// Where the node keeps its files (`admin_datadir`); `None` where its chain is in a database.
+    pub datadir: Option<PathBuf>,
 }
 
 /// The gateway, ready to serve.
@@ -242,6 +246,7 @@ impl Gateway {
             network_id: dependencies.network_id,
             chain,
             p2p: dependencies.p2p,
+            datadir: dependencies.datadir,
             miner: dependencies.miner,
             signers: dependencies.signers,
             sending: Sending::new(redis.clone()),

@@ -9,7 +9,7 @@
 //! there is a chain to show, so that a load balancer, which finds the port closed, sends nobody here; that they are free is
 //! looked at before. Only what no waiting mends ends the process: a wrong flag, a port that somebody has.
 
-use crate::{Dependencies, Gateway, GatewayConfig, GatewayError, Listeners, Signer, Signers};
+use crate::{Dependencies, Gateway, GatewayConfig, GatewayError, Listeners, PeerServices, Signer, Signers};
 use clap::ArgAction;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
@@ -18,7 +18,6 @@ use quintet_chainspec::ChainSpec;
 use quintet_devnet::DevnetArgs;
 use quintet_events::{BusError, Event, EventBus, Gap, RedisBus, Subscription, Topics};
 use quintet_miner_api::MinerClient;
-use quintet_p2p_api::PeerClient;
 use quintet_redis::{Keyspace, Redis, RedisArgs};
 use quintet_service::grpc::{GrpcConfig, GrpcServer, Transport};
 use quintet_service::{Check, Context, ProcessConfig, Readiness, Service};
@@ -77,9 +76,15 @@ pub struct ProcessArgs {
     /// Address of the chain service.
     #[arg(id = "chain.url", long = "chain.url", value_name = "URL", default_value = "http://127.0.0.1:9603")]
     pub chain_url: String,
-    /// Address of the p2p service.
-    #[arg(id = "p2p.url", long = "p2p.url", value_name = "URL", default_value = "http://127.0.0.1:9602")]
-    pub p2p_url: String,
+    /// Addresses of the p2p service; every address of their hosts is an instance.
+    #[arg(
+        id = "p2p.url",
+        long = "p2p.url",
+        value_name = "URLS",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:9602"
+    )]
+    pub p2p_urls: Vec<String>,
     /// Address of the miner service.
     #[arg(id = "miner.url", long = "miner.url", value_name = "URL", default_value = "http://127.0.0.1:9604")]
     pub miner_url: String,
@@ -95,6 +100,7 @@ pub async fn start(mut args: ProcessArgs, context: Context) -> Result<(), Gatewa
     args.gateway.check()?;
     let Context { supervisor, readiness } = context;
     let check = readiness.register("store");
+    args.datadir = args.datadir.map(|path| std::path::absolute(&path).unwrap_or(path));
     let start = Start::new(&args)?;
     for endpoint in args.gateway.endpoints()? {
         quintet_service::bind_tcp(&endpoint.host, endpoint.port, endpoint.port_flag).await?;
@@ -134,7 +140,8 @@ struct Start {
     network_id: Option<u64>,
     chain_url: String,
     chain: ChainClient,
-    p2p: PeerClient,
+    p2p: PeerServices,
+    datadir: Option<PathBuf>,
     miner: MinerClient,
     redis: Option<Redis>,
     signers: Signers,
@@ -152,7 +159,9 @@ impl Start {
             network_id: args.network_id,
             chain_url: args.chain_url.clone(),
             chain: ChainClient::new(transport("chain.url", &args.chain_url)?),
-            p2p: PeerClient::new(transport("p2p.url", &args.p2p_url)?),
+            p2p: PeerServices::at(&args.p2p_urls)
+                .map_err(|source| GatewayError::Transport { flag: "p2p.url", source })?,
+            datadir: args.datadir.clone(),
             miner: MinerClient::new(transport("miner.url", &args.miner_url)?),
             redis: args.redis.open()?,
             signers: if args.dev { dev_signers(&args.devnet)? } else { Signers::default() },
@@ -197,6 +206,7 @@ impl Start {
             spec: Arc::new(spec),
             chain: self.chain.clone(),
             p2p: self.p2p.clone(),
+            datadir: self.datadir.clone(),
             miner: self.miner.clone(),
             events,
             signers: self.signers.clone(),

@@ -8,6 +8,7 @@ use crate::evm_slots::EvmSlots;
 use crate::filters::Filters;
 use crate::flights::Flights;
 use crate::notice::Notices;
+use crate::peers::PeerServices;
 use crate::pool_log::PendingLog;
 use crate::read::Reads;
 use crate::sending::Sending;
@@ -17,8 +18,8 @@ use quintet_chain_api::{ChainError, PendingAnswer, PendingVersion};
 use quintet_chainspec::ChainSpec;
 use quintet_clique::Clique;
 use quintet_miner_api::MinerClient;
-use quintet_p2p_api::PeerClient;
 use quintet_types::{ExecutedBlock, Header, RecoveredBlock};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What every method works with.
@@ -28,7 +29,9 @@ pub(crate) struct Shared {
     pub(crate) spec: Arc<ChainSpec>,
     pub(crate) network_id: u64,
     pub(crate) chain: ChainLink,
-    pub(crate) p2p: PeerClient,
+    pub(crate) p2p: PeerServices,
+    /// Where the node keeps its files; `None` where its chain is in a database.
+    pub(crate) datadir: Option<PathBuf>,
     pub(crate) miner: MinerClient,
     pub(crate) signers: Signers,
     /// Held from choosing a nonce until the pool has the transaction.

@@ -4,9 +4,11 @@
 //! Names follow Prometheus: a base unit at the end, `_total` for counters, labels rather than names for kinds of a
 //! thing. What has label values that are known shows from the start, at zero: a rate needs a value to rise from.
 
+use super::peers::PEERS;
 use crate::names::Service;
 use crate::readiness::{CHECK_HELP, CHECK_STATE};
 use Kind::{Counter, Gauge, Histogram};
+use std::sync::LazyLock;
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ const ALL: &[Service] = &Service::ALL;
 const SUBSCRIBERS: &[Service] = &[Service::Chain, Service::Miner, Service::Gateway];
 /// Those that publish events.
 const PUBLISHERS: &[Service] = &[Service::Chain, Service::Miner];
-const CHAIN: &[Service] = &[Service::Chain];
+pub(super) const CHAIN: &[Service] = &[Service::Chain];
 const MINER: &[Service] = &[Service::Miner];
 const GATEWAY: &[Service] = &[Service::Gateway];
 
@@ -58,7 +60,7 @@ const CODE: Label = Label { name: "code", values: &[] };
 const TOPIC: Label = Label { name: "topic", values: &["chain", "pool"] };
 const ANY_TOPIC: Label = Label { name: "topic", values: &["chain", "pool", "work"] };
 
-const fn metric(
+pub(super) const fn metric(
     name: &'static str,
     kind: Kind,
     labels: &'static [Label],
@@ -69,7 +71,10 @@ const fn metric(
 }
 
 /// Them all, but for the `process_*` figures.
-pub const METRICS: &[Metric] = &[
+pub static METRICS: LazyLock<Vec<Metric>> = LazyLock::new(|| [NODE, PEERS].concat());
+
+/// Those that have nothing to do with peers.
+const NODE: &[Metric] = &[
     metric(
         "quintet_build_info",
         Gauge,
@@ -294,7 +299,10 @@ pub const METRICS: &[Metric] = &[
     metric(
         "quintet_gateway_subscriptions",
         Gauge,
-        &[Label { name: "topic", values: &["newHeads", "logs", "newPendingTransactions", "syncing"] }],
+        &[Label {
+            name: "topic",
+            values: &["newHeads", "logs", "newPendingTransactions", "syncing", "peerEvents"],
+        }],
         GATEWAY,
         "Subscriptions over WebSocket.",
     ),
@@ -317,7 +325,7 @@ pub const METRICS: &[Metric] = &[
 
 /// Tells the process's recorder what the metrics mean.
 pub(super) fn describe() {
-    for Metric { name, kind, help, .. } in METRICS {
+    for Metric { name, kind, help, .. } in METRICS.iter() {
         match kind {
             Counter => metrics::describe_counter!(*name, *help),
             Gauge => metrics::describe_gauge!(*name, *help),
@@ -370,7 +378,7 @@ mod tests {
     fn names_are_unique_and_say_their_unit() {
         let names: BTreeSet<_> = METRICS.iter().map(|metric| metric.name).collect();
         assert_eq!(names.len(), METRICS.len());
-        for metric in METRICS {
+        for metric in METRICS.iter() {
             let name = metric.name;
             assert!(name.starts_with("quintet_"), "{name}");
             assert_eq!(name.ends_with("_total"), metric.kind == Counter, "{name}");

@@ -14,7 +14,8 @@ pub(super) fn program(split: &Split, service: Service) -> Program {
     let program = common(split, service, program);
     match service {
         Service::Chain => chain(split, program),
-        Service::Discovery | Service::P2p => program,
+        Service::Discovery => discovery(split, program),
+        Service::P2p(_) => p2p(split, service, program),
         Service::Miner(_) => miner(split, service, program),
         Service::Gateway(_) => gateway(split, service, program),
     }
@@ -63,6 +64,13 @@ fn url(split: &Split, service: Service, flag: &str, peer: Peer) -> [String; 2] {
     [flag.to_owned(), format!("http://{}", behind(split, service, peer))]
 }
 
+/// All instances, the first over its link.
+fn p2p_urls(split: &Split, service: Service) -> String {
+    let others = (1..split.options.p2p).map(|index| split.grpc(Service::P2p(index)));
+    let first = format!("http://{}", behind(split, service, Peer::P2p));
+    std::iter::once(first).chain(others).collect::<Vec<_>>().join(",")
+}
+
 fn chain(split: &Split, program: Program) -> Program {
     let store = store(split, Service::Chain, "quintet");
     program
@@ -71,6 +79,27 @@ fn chain(split: &Split, program: Program) -> Program {
         .arg(split.datadir())
         .args(redis(split, Service::Chain))
         .args(&split.options.network)
+}
+
+/// What finds peers and what holds them have one key.
+fn node_key(split: &Split, program: Program) -> Program {
+    program.arg("--nodekey").arg(split.datadir().join("nodekey"))
+}
+
+/// It announces the first instance of p2p.
+fn discovery(split: &Split, program: Program) -> Program {
+    let port = split.peer_port(0).to_string();
+    let program = program.args(["--port", &port, "--discovery.addr", "127.0.0.1", "--nat", "none"]);
+    node_key(split, program).arg("--datadir").arg(split.datadir())
+}
+
+fn p2p(split: &Split, service: Service, program: Program) -> Program {
+    let port = split.member(service).rlpx.to_string();
+    let program = program
+        .args(url(split, service, "--chain.url", Peer::Chain))
+        .args(url(split, service, "--discovery.url", Peer::Discovery))
+        .args(["--p2p.addr", "127.0.0.1", "--port", &port]);
+    node_key(split, program)
 }
 
 fn miner(split: &Split, service: Service, program: Program) -> Program {
@@ -89,7 +118,7 @@ fn gateway(split: &Split, service: Service, program: Program) -> Program {
         .args(redis(split, service))
         .args(url(split, service, "--chain.url", Peer::Chain))
         .args(url(split, service, "--miner.url", Peer::Miner))
-        .args(url(split, service, "--p2p.url", Peer::P2p))
+        .args(["--p2p.url", &p2p_urls(split, service)])
         .args(["--http", "--http.addr", "127.0.0.1", "--http.port", &port, "--http.api", MODULES])
         .args(["--ws", "--ws.addr", "127.0.0.1", "--ws.port", &port, "--ws.api", MODULES])
 }

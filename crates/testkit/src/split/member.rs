@@ -37,6 +37,8 @@ pub(super) struct Member {
     pub(super) admin: u16,
     /// JSON-RPC over HTTP and WebSocket; of gateways.
     pub(super) http: u16,
+    /// Peers, of those that have any.
+    pub(super) rlpx: u16,
     /// Its database, if it has one.
     pub(super) database: String,
     pub(super) links: BTreeMap<Peer, Proxy>,
@@ -47,9 +49,9 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn new(database: &str) -> Self {
-        let [grpc, admin, http] = [(); 3].map(|()| free_port());
+        let [grpc, admin, http, rlpx] = [(); 4].map(|()| free_port());
         let database = database.to_owned();
-        Self { grpc, admin, http, database, links: BTreeMap::new(), process: None, past: String::new() }
+        Self { grpc, admin, http, rlpx, database, links: BTreeMap::new(), process: None, past: String::new() }
     }
 
     pub(super) fn launch(&mut self, service: Service, program: &Program) {

@@ -13,7 +13,7 @@ pub use flags::ETHERBASE;
 pub use member::Status;
 
 use crate::postgres::Postgres;
-use crate::process::Program;
+use crate::process::{Program, free_port};
 use crate::proxy::Proxy;
 use crate::redis::Redis;
 use crate::rpc::{HttpClient, WsClient};
@@ -39,8 +39,8 @@ pub enum Service {
     Chain,
     /// Finds nodes.
     Discovery,
-    /// Talks to peers.
-    P2p,
+    /// Talks to peers; an instance, by its index.
+    P2p(usize),
     /// A miner, by its index.
     Miner(usize),
     /// A gateway, by its index.
@@ -53,7 +53,7 @@ impl Service {
         match self {
             Self::Chain => "quintet-chain",
             Self::Discovery => "quintet-discovery",
-            Self::P2p => "quintet-p2p",
+            Self::P2p(_) => "quintet-p2p",
             Self::Miner(_) => "quintet-miner",
             Self::Gateway(_) => "quintet-gateway",
         }
@@ -63,7 +63,8 @@ impl Service {
     pub const fn peers(self) -> &'static [Peer] {
         match self {
             Self::Chain => &[Peer::Postgres, Peer::Redis],
-            Self::Discovery | Self::P2p => &[],
+            Self::Discovery => &[],
+            Self::P2p(_) => &[Peer::Chain, Peer::Discovery],
             Self::Miner(_) => &[Peer::Chain, Peer::Redis],
             Self::Gateway(_) => &[Peer::Chain, Peer::Miner, Peer::P2p, Peer::Postgres, Peer::Redis],
         }
@@ -75,7 +76,7 @@ impl fmt::Display for Service {
         match self {
             Self::Chain => f.write_str("chain"),
             Self::Discovery => f.write_str("discovery"),
-            Self::P2p => f.write_str("p2p"),
+            Self::P2p(index) => write!(f, "p2p-{index}"),
             Self::Miner(index) => write!(f, "miner-{index}"),
             Self::Gateway(index) => write!(f, "gateway-{index}"),
         }
@@ -87,9 +88,11 @@ impl fmt::Display for Service {
 pub enum Peer {
     /// The chain service.
     Chain,
+    /// The discovery service.
+    Discovery,
     /// The first miner.
     Miner,
-    /// The p2p service.
+    /// The first instance of the p2p service.
     P2p,
     /// The store.
     Postgres,
@@ -106,6 +109,8 @@ pub struct Options {
     pub gateways: usize,
     /// Number of miners.
     pub miners: usize,
+    /// Number of instances of p2p.
+    pub p2p: usize,
     /// Seconds from block to block; 0 for a block whenever a transaction is pending.
     pub block_time: u64,
     /// Where spans go; then logs have details, and are for machines.
@@ -122,7 +127,7 @@ impl Options {
     pub fn beside(quintet: &str) -> Self {
         let binaries = Path::new(quintet).parent().expect("a folder").to_owned();
         let network = vec!["--dev".to_owned()];
-        Self { binaries, gateways: 2, miners: 2, block_time: 0, otlp: None, network }
+        Self { binaries, gateways: 2, miners: 2, p2p: 1, block_time: 0, otlp: None, network }
     }
 }
 
@@ -182,7 +187,8 @@ impl Split {
     }
 
     fn make_members(&mut self) {
-        let mut all = vec![Service::Chain, Service::Discovery, Service::P2p];
+        let mut all = vec![Service::Chain, Service::Discovery];
+        all.extend((0..self.options.p2p).map(Service::P2p));
         all.extend((0..self.options.miners).map(Service::Miner));
         all.extend((0..self.options.gateways).map(Service::Gateway));
         for service in &all {
@@ -202,8 +208,9 @@ impl Split {
     fn port_of(&self, peer: Peer) -> u16 {
         match peer {
             Peer::Chain => self.member(Service::Chain).grpc,
-            Peer::Miner => self.member(Service::Miner(0)).grpc,
-            Peer::P2p => self.member(Service::P2p).grpc,
+            Peer::Miner => self.members.get(&Service::Miner(0)).map_or_else(free_port, |miner| miner.grpc),
+            Peer::Discovery => self.member(Service::Discovery).grpc,
+            Peer::P2p => self.member(Service::P2p(0)).grpc,
             Peer::Postgres => self.postgres.port(),
             Peer::Redis => self.redis.port(),
         }
@@ -402,6 +409,16 @@ impl Split {
             assert!(start.elapsed() < deadline, "{service} is not {what} in {deadline:?}: {status:?}");
             tokio::time::sleep(POLL).await;
         }
+    }
+
+    /// The port on which an instance of p2p listens for peers.
+    pub fn peer_port(&self, instance: usize) -> u16 {
+        self.member(Service::P2p(instance)).rlpx
+    }
+
+    /// Where a service answers gRPC, past all links.
+    pub fn grpc(&self, service: Service) -> String {
+        format!("http://127.0.0.1:{}", self.member(service).grpc)
     }
 
     /// Where a gateway serves JSON-RPC over HTTP and WebSocket, as `127.0.0.1:PORT`.

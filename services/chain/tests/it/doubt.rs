@@ -45,7 +45,7 @@ async fn a_commit_whose_answer_was_lost_is_found() {
 }
 
 fn served(bare: Bare) -> (ChainClient, Arc<dyn Store>) {
-    let server = ChainServer::new(Arc::new(bare.chain), CancellationToken::new()).into_server();
+    let server = ChainServer::new(bare.chain, CancellationToken::new()).into_server();
     (ChainClient::new(Transport::local(Service::Gateway, server)), bare.store)
 }
 

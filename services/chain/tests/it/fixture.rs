@@ -39,7 +39,7 @@ pub(crate) fn spec() -> ChainSpec {
 /// A chain of any network, with nothing around it.
 pub(crate) struct Bare {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) chain: Chain,
+    pub(crate) chain: Arc<Chain>,
     pub(crate) bus: Arc<LocalBus>,
 }
 
@@ -56,7 +56,7 @@ impl Bare {
         let bus = Arc::new(LocalBus::new());
         let shared = Arc::clone(&bus) as Arc<dyn EventBus>;
         let chain = Chain::open(Arc::clone(spec), Arc::clone(&store), shared, config).unwrap();
-        Self { store, chain, bus }
+        Self { store, chain: Arc::new(chain), bus }
     }
 
     pub(crate) fn import(&self, block: &Arc<RecoveredBlock>) -> Result<Imported, ChainError> {

@@ -1,33 +1,8 @@
-//! The binary as its users meet it: started from its configuration, asked over a socket, stopped by a signal.
+//! The service in this process, the binary, and what they meet: routers, STUN and DNS servers, other nodes.
 
-use quintet_discovery_api::{DiscoveryClient, ErrorKind};
-use quintet_service::grpc::Transport;
-use quintet_testkit::process::Program;
-use quintet_testkit::service::{self, Service};
-use std::time::Duration;
-
-const CONTRACT: &str = "quintet.discovery.v1.DiscoveryService";
-const DEADLINE: Duration = Duration::from_secs(10);
-
-fn program() -> Program {
-    Program::new(env!("CARGO_BIN_EXE_quintet-discovery"))
-}
-
-#[tokio::test]
-async fn it_serves_health_and_its_contract_until_sigterm() {
-    let service = Service::start(&program()).await;
-    service.assert_serving(&[CONTRACT]).await;
-    service.assert_info(CONTRACT, "discovery").await;
-    let caller = quintet_service::Service::Gateway;
-    let transport = Transport::remote(caller, service.grpc_url(), DEADLINE).expect("an address");
-    let missing = DiscoveryClient::new(transport).table().await.expect_err("no table yet");
-    assert_eq!(missing.kind, ErrorKind::Unimplemented);
-    assert_eq!(missing.message, "not implemented yet: the node table");
-    service.assert_ends_on_sigterm().await;
-}
-
-#[tokio::test]
-async fn what_it_cannot_start_with_is_one_clear_error() {
-    service::assert_refuses_a_port_in_use(&program()).await;
-    service::assert_refuses_wrong_configuration(&program()).await;
-}
+mod binary;
+mod fakes;
+mod flood;
+mod nat;
+mod network;
+mod node;

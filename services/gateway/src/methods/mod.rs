@@ -1,6 +1,7 @@
 //! Every JSON-RPC method, one line each, and what they are given.
 
 mod accounts;
+mod admin;
 mod blocks;
 mod calls;
 mod clique;
@@ -163,6 +164,16 @@ const METHODS: &[(&str, Handler)] = &[
     ("miner_setExtra", Remote(miner::set_extra)),
     ("miner_setGasPrice", Remote(miner::set_gas_price)),
     ("miner_setGasLimit", Remote(miner::set_gas_limit)),
+    // The node's peers.
+    ("admin_addPeer", Remote(admin::add_peer)),
+    ("admin_removePeer", Remote(admin::remove_peer)),
+    ("admin_addTrustedPeer", Remote(admin::add_trusted_peer)),
+    ("admin_removeTrustedPeer", Remote(admin::remove_trusted_peer)),
+    ("admin_peers", Remote(admin::peers)),
+    ("admin_nodeInfo", Remote(admin::node_info)),
+    ("admin_datadir", Remote(admin::datadir)),
+    ("admin_subscribe", Subscription),
+    ("admin_unsubscribe", Subscription),
     // Raw data.
     ("debug_getBlockRlp", Read(debug::block_rlp)),
 ];

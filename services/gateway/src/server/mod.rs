@@ -7,6 +7,7 @@ mod access;
 mod alive;
 mod body;
 mod http;
+mod peer_events;
 mod subscription;
 mod websocket;
 

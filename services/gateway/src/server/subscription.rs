@@ -1,4 +1,4 @@
-//! `eth_subscribe` and what it leads to.
+//! `eth_subscribe`, `admin_subscribe` and what they lead to.
 
 use super::alive::Alive;
 use crate::auth::Caller;
@@ -12,7 +12,9 @@ use crate::methods::{Handler, LogFilter, block_logs};
 use crate::notice::{BlockNotice, Notice};
 use crate::params::Params;
 use crate::render;
+use alloy_primitives::hex;
 use quintet_chain_api::SyncProgress;
+use quintet_p2p_api::{PeerEvent, PeerEventKind};
 use quintet_types::{PoolTransaction, TraceContext};
 use std::collections::BTreeMap;
 
@@ -24,9 +26,17 @@ const MOST: usize = 1024;
 enum Topic {
     NewHeads,
     Logs(Box<LogFilter>),
-    PendingTransactions { full: bool },
+    PendingTransactions {
+        full: bool,
+    },
     Syncing,
+    /// What happens to peers (`admin_peerEvents`).
+    PeerEvents,
 }
+
+/// The namespaces that have subscriptions.
+const ETH: &str = "eth";
+const ADMIN: &str = "admin";
 
 impl Topic {
     const fn name(&self) -> &'static str {
@@ -35,6 +45,7 @@ impl Topic {
             Self::Logs(_) => "logs",
             Self::PendingTransactions { .. } => "newPendingTransactions",
             Self::Syncing => "syncing",
+            Self::PeerEvents => "peerEvents",
         }
     }
 }
@@ -65,6 +76,11 @@ impl Subscriptions {
         self.by_id.values().any(|(topic, _)| matches!(topic, Topic::Syncing))
     }
 
+    /// Whether one is for what happens to peers.
+    pub(super) fn has_peer_events(&self) -> bool {
+        self.by_id.values().any(|(topic, _)| matches!(topic, Topic::PeerEvents))
+    }
+
     /// Answers a message that may hold subscription requests.
     pub(super) async fn answer(&mut self, dispatcher: &Dispatcher, caller: &Caller, body: &[u8]) -> Vec<u8> {
         let Ok(Message::Single(request)) = envelope::parse(body) else {
@@ -87,7 +103,11 @@ impl Subscriptions {
         let mut out = Vec::with_capacity(128);
         let admitted = dispatcher.admit(caller, 1).await.and_then(|()| caller.check_method(&method));
         let answer = admitted.and_then(|()| Params::new(request.params())).and_then(|params| {
-            if method == "eth_subscribe" { self.subscribe(params) } else { self.unsubscribe(params) }
+            match method.split_once('_') {
+                Some((ADMIN, "subscribe")) => self.subscribe(ADMIN, params),
+                Some((_, "subscribe")) => self.subscribe(ETH, params),
+                _ => self.unsubscribe(params),
+            }
         });
         match answer {
             Ok(result) => {
@@ -100,20 +120,21 @@ impl Subscriptions {
         out
     }
 
-    fn subscribe(&mut self, mut params: Params<'_>) -> Result<Vec<u8>, RpcError> {
+    fn subscribe(&mut self, namespace: &'static str, mut params: Params<'_>) -> Result<Vec<u8>, RpcError> {
         let name = params.required(decode::string)?;
-        let topic = match name.as_str() {
-            "newHeads" => Topic::NewHeads,
-            "syncing" => Topic::Syncing,
-            "newPendingTransactions" => {
+        let topic = match (namespace, name.as_str()) {
+            (ADMIN, "peerEvents") => Topic::PeerEvents,
+            (ETH, "newHeads") => Topic::NewHeads,
+            (ETH, "syncing") => Topic::Syncing,
+            (ETH, "newPendingTransactions") => {
                 Topic::PendingTransactions { full: params.optional(decode::boolean)?.unwrap_or_default() }
             }
-            "logs" => {
+            (ETH, "logs") => {
                 let filter = params.optional(LogFilter::decode)?.unwrap_or_default();
                 filter.check()?;
                 Topic::Logs(Box::new(filter))
             }
-            _ => return Err(RpcError::NoSubscription { name, namespace: "eth" }),
+            _ => return Err(RpcError::NoSubscription { name, namespace }),
         };
         params.end()?;
         if self.by_id.len() >= MOST {
@@ -167,6 +188,12 @@ impl Subscriptions {
         let ids = self.by_id.iter().filter(|(_, (topic, _))| matches!(topic, Topic::Syncing));
         ids.map(|(id, _)| notification(id, |out| write_sync(out, progress))).collect()
     }
+
+    /// The messages that tell of what happened to a peer.
+    pub(super) fn peer_notifications(&self, event: &PeerEvent) -> Vec<Vec<u8>> {
+        let ids = self.by_id.iter().filter(|(_, (topic, _))| matches!(topic, Topic::PeerEvents));
+        ids.map(|(id, _)| notification_of(ADMIN, id, |out| write_peer_event(out, event))).collect()
+    }
 }
 
 fn splice(mut json: Vec<u8>, at: usize, middle: &[u8]) -> Vec<u8> {
@@ -177,8 +204,12 @@ fn splice(mut json: Vec<u8>, at: usize, middle: &[u8]) -> Vec<u8> {
 }
 
 fn notification(id: &str, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    notification_of(ETH, id, write)
+}
+
+fn notification_of(namespace: &str, id: &str, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
-    envelope::open_notification(&mut out, id);
+    envelope::open_notification(&mut out, namespace, id);
     write(&mut out);
     envelope::close_notification(&mut out);
     out
@@ -239,5 +270,30 @@ fn write_sync(out: &mut Vec<u8>, progress: Option<SyncProgress>) {
     status.quantity("currentBlock", progress.current_block);
     status.quantity("highestBlock", progress.highest_block);
     status.end();
+    object.end();
+}
+
+/// As geth's `p2p.PeerEvent`.
+fn write_peer_event(out: &mut Vec<u8>, event: &PeerEvent) {
+    let name = match &event.kind {
+        PeerEventKind::Added => "add",
+        PeerEventKind::Dropped(_) => "drop",
+        PeerEventKind::Sent(_) => "msgsend",
+        PeerEventKind::Received(_) => "msgrecv",
+    };
+    let mut object = Object::new(out);
+    object.string("type", name);
+    object.string("peer", &hex::encode(event.peer));
+    match &event.kind {
+        PeerEventKind::Added => {}
+        PeerEventKind::Dropped(reason) => object.string("error", &reason.to_string()),
+        PeerEventKind::Sent(message) | PeerEventKind::Received(message) => {
+            let protocol =
+                message.capability.split_once('/').map_or(message.capability.as_str(), |(name, _)| name);
+            object.string("protocol", protocol);
+            object.key("msg_code").extend_from_slice(message.code.to_string().as_bytes());
+            object.key("msg_size").extend_from_slice(message.size.to_string().as_bytes());
+        }
+    }
     object.end();
 }

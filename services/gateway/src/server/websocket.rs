@@ -7,6 +7,7 @@
 use super::alive::Alive;
 use super::body::Parts;
 use super::http::refusal;
+use super::peer_events::PeerEvents;
 use super::subscription::{self, Subscriptions};
 use super::{Served, WsService};
 use crate::auth::Caller;
@@ -159,6 +160,7 @@ async fn serve(upgraded: Upgraded, dispatcher: Dispatcher, caller: Caller, proce
     let session = Session {
         notices: dispatcher.shared.notices.subscribe(),
         subscriptions: Subscriptions::default(),
+        peer_events: PeerEvents::default(),
         requests: Arc::new(Semaphore::new(MOST_REQUESTS)),
         dispatcher,
         caller,
@@ -219,6 +221,7 @@ struct Session {
     dispatcher: Dispatcher,
     outgoing: mpsc::Sender<Message>,
     subscriptions: Subscriptions,
+    peer_events: PeerEvents,
     notices: broadcast::Receiver<Notice>,
     requests: Arc<Semaphore>,
     caller: Caller,
@@ -255,6 +258,11 @@ impl Session {
                     Err(RecvError::Closed) => break,
                 },
                 _ = sync.tick(), if self.subscriptions.has_syncing() => self.notify_sync().await,
+                event = self.peer_events.next(&self.dispatcher.shared.p2p), if self.subscriptions.has_peer_events() => {
+                    for json in self.subscriptions.peer_notifications(&event) {
+                        self.push(json);
+                    }
+                }
             }
         }
         stream

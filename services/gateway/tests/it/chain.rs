@@ -11,8 +11,8 @@ use quintet_gateway::{Dependencies, Gateway, GatewayConfig, Signer, Signers};
 use quintet_miner_api::MinerClient;
 use quintet_p2p::P2p;
 use quintet_p2p_api::PeerClient;
-use quintet_service::Service;
 use quintet_service::grpc::Transport;
+use quintet_service::{Context, Readiness, Service};
 use quintet_store::Store;
 use quintet_testkit::accounts::dev_accounts;
 use quintet_testkit::rpc::{HttpClient, WsClient};
@@ -91,6 +91,10 @@ impl Node {
         quintet_chain::spawn_tasks(&core, &supervisor);
         let token = supervisor.token();
         let server = ChainServer::new(Arc::clone(&core), token.clone()).into_server();
+        let to_chain = Transport::local(Service::P2p, server.clone());
+        let context = Context { supervisor, readiness: Readiness::default() };
+        let p2p = P2p::start(quintet_p2p::Settings::offline(), to_chain, None, &context).await;
+        let p2p = p2p.expect("a p2p service without peers");
         let chain = ChainClient::new(Transport::local(Service::Gateway, server));
         // Nothing answers there: what only the miner knows is unavailable.
         let nobody = Transport::remote(Service::Gateway, "http://127.0.0.1:9", Duration::from_secs(1));
@@ -101,7 +105,8 @@ impl Node {
             spec,
             store,
             chain: chain.clone(),
-            p2p: PeerClient::new(Transport::local(Service::Gateway, P2p::new().into_server())),
+            p2p: PeerClient::new(Transport::local(Service::Gateway, p2p.into_server())).into(),
+            datadir: None,
             miner: MinerClient::new(nobody.expect("an address")),
             events: bus,
             signers: Signers::new(signers),

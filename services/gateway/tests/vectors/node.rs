@@ -11,7 +11,7 @@ use quintet_miner_api::MinerClient;
 use quintet_p2p::P2p;
 use quintet_p2p_api::PeerClient;
 use quintet_service::grpc::Transport;
-use quintet_service::{Service, Supervisor};
+use quintet_service::{Context, Readiness, Service, Supervisor};
 use quintet_testkit::chain::Chain;
 use quintet_testkit::rpc::HttpClient;
 use serde_json::{Value, json};
@@ -53,12 +53,16 @@ impl Node {
         let server = ChainServer::new(service, supervisor.token()).into_server();
         let client = |caller| ChainClient::new(Transport::local(caller, server.clone()));
         let miner = Miner::new(&MinerConfig::default(), client(Service::Miner), Arc::clone(&bus)).unwrap();
+        let context = Context { supervisor: supervisor.clone(), readiness: Readiness::default() };
+        let to_chain = Transport::local(Service::P2p, server.clone());
+        let p2p = P2p::start(quintet_p2p::Settings::offline(), to_chain, None, &context).await.unwrap();
         let dependencies = Dependencies {
             network_id: spec.network_id(),
             store,
             spec,
             chain: client(Service::Gateway),
-            p2p: PeerClient::new(Transport::local(Service::Gateway, P2p::new().into_server())),
+            p2p: PeerClient::new(Transport::local(Service::Gateway, p2p.into_server())).into(),
+            datadir: None,
             miner: MinerClient::new(Transport::local(Service::Gateway, miner.server())),
             events: bus,
             signers: Signers::default(),

@@ -1,0 +1,130 @@
+//! Gossip of blocks: a new one goes whole to the square root of the peers as soon as its header is known to be valid, and
+//! once it is imported its hash is announced to the rest. Nobody is told what it has.
+
+use crate::peers::peer::{Peer, PeerId, message};
+use crate::peers::{Peers, outbox::Outbox};
+use alloy_primitives::{B256, U256};
+use bytes::{Bytes, BytesMut};
+use quintet_chain_api::{Traced, WireProtocol};
+use quintet_chainspec::Consensus;
+use quintet_eth_wire::{BlockHashNumber, EthMessage, EthMessageId, NewBlock};
+use quintet_service::propagation;
+use quintet_types::{Block, BlockRef};
+use rand::Rng;
+use std::sync::Arc;
+use tracing::{debug, info_span};
+
+/// How many of so many peers get a whole block: the square root, rounded down, as geth has it.
+pub(crate) const fn whole_block_share(peers: usize) -> usize {
+    peers.isqrt()
+}
+
+/// Keeps `share` of a list, whichever they are.
+pub(crate) fn some_of<T>(list: &mut Vec<T>, share: usize, rng: &mut impl Rng) {
+    for place in 0..share.min(list.len()) {
+        let other = rng.random_range(place..list.len());
+        list.swap(place, other);
+    }
+    list.truncate(share);
+}
+
+impl Peers {
+    /// Sends a block whole to some of the peers that do not have it. To be called as soon as its header and seal are
+    /// known to be valid. `td` is the total difficulty with the block's own.
+    pub fn broadcast_block(&self, block: &Block, td: U256) {
+        let hash = block.header.hash_slow();
+        let mut lacking = self.lacking(&hash);
+        // Who is chosen differs from block to block.
+        let share = whole_block_share(lacking.len());
+        some_of(&mut lacking, share, &mut rand::rng());
+        if lacking.is_empty() {
+            return;
+        }
+        let span = info_span!("broadcast block", otel.kind = "producer", %hash);
+        let _entered = span.enter();
+        let mut payload = BytesMut::new();
+        NewBlock::encode_parts(block, &td, &mut payload);
+        debug!(%hash, number = block.header.number, recipients = lacking.len(), "Propagated block");
+        tell(&lacking, hash, EthMessageId::NewBlock, "block", &payload.freeze());
+    }
+
+    /// Announces a block to all peers that do not have it. To be called once it is imported. Whoever takes blocks one by
+    /// one is in sync, so transactions are taken from then on, as in geth.
+    pub fn announce_block(&self, block: BlockRef) {
+        self.accept_transactions();
+        let lacking = self.lacking(&block.hash);
+        if lacking.is_empty() {
+            return;
+        }
+        let span = info_span!("announce block", otel.kind = "producer", hash = %block.hash);
+        let _entered = span.enter();
+        let announced = BlockHashNumber { hash: block.hash, number: block.number };
+        // The message is the same in every version.
+        let message = EthMessage::NewBlockHashes(vec![announced]);
+        let payload = message.encode(quintet_eth_wire::EthVersion::Eth68);
+        debug!(hash = %block.hash, number = block.number, recipients = lacking.len(), "Announced block");
+        tell(&lacking, block.hash, EthMessageId::NewBlockHashes, "announcement", &payload);
+    }
+
+    /// Tells of a block that was mined here and is the head: whole to some, its hash to the rest.
+    ///
+    /// Blocks after the merge are not told: peers would break off (EIP-3675). A development network has no other way.
+    pub(crate) fn tell_mined(&self, block: &Block) {
+        // A node that mines takes itself to be in sync.
+        self.accept_transactions();
+        let spec = &self.shared.chain.spec;
+        if block.header.difficulty.is_zero() && !matches!(spec.consensus(), Consensus::Dev { .. }) {
+            return;
+        }
+        let hash = block.header.hash_slow();
+        let head = self.shared.chain.head();
+        let td = if head.block.hash == hash {
+            Some(head.total_difficulty)
+        } else {
+            // Another one has come since.
+            self.shared.chain.store.total_difficulty(&hash).ok().flatten()
+        };
+        if let Some(td) = td {
+            self.broadcast_block(block, td);
+        }
+        self.announce_block(BlockRef { number: block.header.number, hash });
+    }
+
+    fn lacking(&self, hash: &B256) -> Vec<Arc<Peer>> {
+        self.list().into_iter().filter(|peer| !peer.has_block(hash)).collect()
+    }
+}
+
+/// Sends the same message to several peers: once over each link and in each version.
+fn tell(peers: &[Arc<Peer>], block: B256, id: EthMessageId, what: &'static str, payload: &Bytes) {
+    let trace = propagation::current_trace();
+    let mut groups: Vec<(&Arc<Outbox>, WireProtocol, Vec<PeerId>)> = Vec::new();
+    for peer in peers {
+        peer.blocks.lock().insert(block);
+        let group = groups
+            .iter_mut()
+            .find(|(outbox, protocol, _)| Arc::ptr_eq(outbox, &peer.outbox) && *protocol == peer.eth());
+        match group {
+            Some((_, _, ids)) => ids.push(peer.id),
+            None => groups.push((&peer.outbox, peer.eth(), vec![peer.id])),
+        }
+    }
+    for (outbox, protocol, ids) in groups {
+        let recipients = ids.len() as u64;
+        let value = message(ids, protocol, id.code(), payload.clone());
+        let sent = outbox.gossip(Traced { trace: trace.clone(), value });
+        let outcome = if sent { "sent" } else { "dropped" };
+        metrics::counter!("quintet_chain_peer_gossip_total", "kind" => what, "outcome" => outcome)
+            .increment(recipients);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole_block_share;
+
+    #[test]
+    fn the_share_is_the_square_root() {
+        assert_eq!([0, 1, 2, 3, 4, 8, 9, 50, 200].map(whole_block_share), [0, 1, 1, 1, 2, 2, 3, 7, 14]);
+    }
+}

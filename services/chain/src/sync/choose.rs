@@ -1,0 +1,215 @@
+//! Which peer to sync with: the one that claims the best chain, if that is better than ours. Those that were at fault
+//! have to wait.
+
+use super::network::{Fault, PeerHead, PeerId, PeerView};
+use crate::chain::Head;
+use alloy_primitives::B256;
+use alloy_primitives::map::B256Map;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long who did wrong is not synced with, should it still be there.
+const SHUNNED: Duration = Duration::from_mins(5);
+/// The same for who was only slow.
+const SHUNNED_SHORTLY: Duration = Duration::from_secs(30);
+/// A chain that moved so often, one sync after the other, is a fault.
+const MOST_MOVES: u32 = 3;
+/// Announced blocks further ahead are a reason to sync at once: the block fetcher does not take them.
+pub(crate) const FAR_AHEAD: u64 = 32;
+/// Peers whose announcements are remembered.
+const MOST_PEERS: usize = 1024;
+
+/// What is remembered of peers from one sync to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Chooser {
+    shunned: B256Map<Instant>,
+    moves: B256Map<u32>,
+    /// Heads that turned out to be no better than ours.
+    dull: B256Map<B256>,
+    /// The highest blocks that were announced.
+    announced: B256Map<(B256, u64)>,
+}
+
+impl Chooser {
+    /// The peer to sync with. `merged` is whether the chain has left proof of work at our head.
+    pub(crate) fn best(
+        &mut self,
+        now: Instant,
+        peers: &[PeerView],
+        ours: &Head,
+        merged: bool,
+    ) -> Option<PeerView> {
+        self.shunned.retain(|_, until| now < *until);
+        self.announced.retain(|peer, _| peers.iter().any(|view| view.id == *peer));
+        self.moves.retain(|peer, _| peers.iter().any(|view| view.id == *peer));
+        self.dull.retain(|peer, _| peers.iter().any(|view| view.id == *peer));
+        let trusted = |peer: &&PeerView| !self.shunned.contains_key(&peer.id);
+        let by_status = peers.iter().filter(trusted).copied();
+        let by_announcement = peers.iter().filter(trusted).filter_map(|peer| {
+            let (hash, number) = *self.announced.get(&peer.id)?;
+            let head = PeerHead { hash, number: Some(number), total_difficulty: None };
+            Some(PeerView { id: peer.id, head }).filter(|_| number > ours.block.number.saturating_add(1))
+        });
+        let candidates = by_status.chain(by_announcement);
+        let ahead = candidates.filter(|peer| {
+            self.dull.get(&peer.id) != Some(&peer.head.hash) && is_ahead(&peer.head, ours, merged)
+        });
+        let weight = |peer: &PeerView| {
+            let difficulty = peer.head.total_difficulty.filter(|_| !merged).unwrap_or_default();
+            (difficulty, peer.head.number.unwrap_or_default())
+        };
+        ahead.max_by_key(weight)
+    }
+
+    /// Takes note of announcements; says whether they are too far ahead for the block fetcher.
+    pub(crate) fn announced(&mut self, peer: PeerId, blocks: &[(B256, u64)], ours: u64) -> bool {
+        let Some((hash, number)) = blocks.iter().copied().max_by_key(|(_, number)| *number) else {
+            return false;
+        };
+        if number <= ours || (self.announced.len() >= MOST_PEERS && !self.announced.contains_key(&peer)) {
+            return false;
+        }
+        self.announced.insert(peer, (hash, number));
+        number > ours.saturating_add(FAR_AHEAD)
+    }
+
+    /// A sync brought what it promised.
+    pub(crate) fn succeeded(&mut self, peer: PeerId) {
+        self.moves.remove(&peer);
+        self.announced.remove(&peer);
+    }
+
+    /// The peer did wrong.
+    pub(crate) fn shun(&mut self, now: Instant, peer: PeerId, fault: &Fault) {
+        let while_ = if fault.is_severe() { SHUNNED } else { SHUNNED_SHORTLY };
+        self.shunned.insert(peer, now + while_);
+        self.announced.remove(&peer);
+    }
+
+    /// The peer is to be left alone shortly.
+    pub(crate) fn pause(&mut self, now: Instant, peer: PeerId, length: Duration) {
+        self.shunned.insert(peer, now + length);
+    }
+
+    /// The peer's chain changed under a sync; says whether it has done so too often.
+    pub(crate) fn moved(&mut self, peer: PeerId) -> bool {
+        let moves = self.moves.entry(peer).or_default();
+        *moves = moves.saturating_add(1);
+        let often = *moves >= MOST_MOVES;
+        if often {
+            self.moves.remove(&peer);
+        }
+        often
+    }
+
+    /// The peer's head is known, and no better than ours.
+    pub(crate) fn not_ahead(&mut self, peer: PeerId, head: B256) {
+        self.dull.insert(peer, head);
+        self.announced.remove(&peer);
+    }
+}
+
+/// Whether a peer claims a better chain than ours.
+fn is_ahead(peer: &PeerHead, ours: &Head, merged: bool) -> bool {
+    if peer.hash == ours.block.hash {
+        return false;
+    }
+    let longer = peer.number.map(|number| number > ours.block.number);
+    match peer.total_difficulty {
+        // There is nothing to compare but numbers, and the older versions of `eth` do not tell those.
+        Some(_) if merged => longer.unwrap_or(true),
+        Some(claimed) => claimed > ours.total_difficulty,
+        None => longer.unwrap_or(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_primitives::U256;
+    use quintet_types::{BlockRef, Header};
+
+    fn ours() -> Head {
+        Head {
+            block: BlockRef { number: 100, hash: B256::repeat_byte(0xaa) },
+            header: Header { number: 100, ..Header::default() },
+            total_difficulty: U256::from(1000),
+        }
+    }
+
+    fn peer(id: u8, difficulty: Option<u64>, number: Option<u64>) -> PeerView {
+        let head =
+            PeerHead { hash: B256::repeat_byte(id), number, total_difficulty: difficulty.map(U256::from) };
+        PeerView { id: B256::repeat_byte(id), head }
+    }
+
+    fn best(chooser: &mut Chooser, peers: &[PeerView], merged: bool) -> Option<u8> {
+        chooser.best(Instant::now(), peers, &ours(), merged).map(|peer| peer.id[0])
+    }
+
+    #[tokio::test]
+    async fn work_decides_and_numbers_where_there_is_none() {
+        let mut chooser = Chooser::default();
+        let worse = peer(1, Some(1000), Some(500));
+        assert_eq!(best(&mut chooser, &[worse], false), None);
+        assert_eq!(best(&mut chooser, &[worse, peer(2, Some(1001), None)], false), Some(2));
+        assert_eq!(
+            best(&mut chooser, &[peer(2, Some(1001), None), peer(3, Some(2000), None)], false),
+            Some(3)
+        );
+        assert_eq!(best(&mut chooser, &[worse, peer(4, None, Some(101))], false), Some(4));
+        assert_eq!(best(&mut chooser, &[peer(4, None, Some(100)), peer(5, None, None)], false), None);
+        assert_eq!(best(&mut chooser, &[worse], true), Some(1));
+        assert_eq!(best(&mut chooser, &[peer(1, Some(9), Some(100))], true), None);
+        assert_eq!(best(&mut chooser, &[peer(0xaa, Some(9), None)], true), None);
+        assert_eq!(best(&mut chooser, &[peer(1, Some(9), None)], true), Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_did_wrong_has_to_wait() {
+        let mut chooser = Chooser::default();
+        let peers = [peer(1, Some(3000), None), peer(2, Some(2000), None)];
+        chooser.shun(Instant::now(), peers[0].id, &Fault::Unlinked);
+        assert_eq!(best(&mut chooser, &peers, false), Some(2));
+        chooser.shun(Instant::now(), peers[1].id, &Fault::Stalling);
+        assert_eq!(best(&mut chooser, &peers, false), None);
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert_eq!(best(&mut chooser, &peers, false), Some(2));
+        tokio::time::advance(Duration::from_mins(5)).await;
+        assert_eq!(best(&mut chooser, &peers, false), Some(1));
+    }
+
+    #[tokio::test]
+    async fn heads_that_were_looked_at_are_not_looked_at_again() {
+        let mut chooser = Chooser::default();
+        let peers = [peer(1, Some(9), None)];
+        chooser.not_ahead(peers[0].id, peers[0].head.hash);
+        assert_eq!(best(&mut chooser, &peers, true), None);
+        let mut moved = peers;
+        moved[0].head.hash = B256::repeat_byte(9);
+        assert_eq!(best(&mut chooser, &moved, true), Some(1));
+    }
+
+    #[tokio::test]
+    async fn announcements_ahead_are_remembered() {
+        let mut chooser = Chooser::default();
+        let peers = [peer(1, Some(1000), None)];
+        let hash = B256::repeat_byte(7);
+        assert!(!chooser.announced(peers[0].id, &[(hash, 101)], 100));
+        assert_eq!(best(&mut chooser, &peers, false), None, "the fetcher's work");
+        assert!(!chooser.announced(peers[0].id, &[(hash, 103)], 100));
+        assert_eq!(best(&mut chooser, &peers, false), Some(1));
+        assert!(chooser.announced(peers[0].id, &[(hash, 133)], 100));
+        chooser.succeeded(peers[0].id);
+        assert_eq!(best(&mut chooser, &peers, false), None);
+    }
+
+    #[test]
+    fn a_chain_that_always_moves_is_a_fault() {
+        let mut chooser = Chooser::default();
+        let peer = B256::repeat_byte(1);
+        assert!(!chooser.moved(peer));
+        chooser.succeeded(peer);
+        assert_eq!([chooser.moved(peer), chooser.moved(peer), chooser.moved(peer)], [false, false, true]);
+    }
+}

@@ -1,0 +1,143 @@
+//! What a sync works with, and its beginning: whether a peer's chain is better than ours, and where they part.
+
+use super::ancestor::{AncestorSearch, SealedHeader};
+use super::check::{Rejected, Tip};
+use super::download::Download;
+use super::network::{Fault, HeadersRequest, Network, PeerId, PeerView, RequestError, Start};
+use super::status::SyncStatus;
+use super::{SyncError, SyncOptions};
+use crate::chain::Chain;
+use crate::error::ChainError;
+use alloy_primitives::B256;
+use quintet_types::{BlockRef, Header};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// No request takes longer, whatever its own deadline.
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_mins(1);
+
+/// What a sync works with.
+pub(crate) struct Context {
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) options: SyncOptions,
+    pub(crate) status: Arc<SyncStatus>,
+    pub(crate) rejected: Arc<Rejected>,
+}
+
+impl Context {
+    /// Runs work on the chain off the async threads.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Chain) -> Result<T, ChainError> + Send + 'static,
+    ) -> Result<T, SyncError> {
+        let chain = Arc::clone(&self.chain);
+        let done = tokio::task::spawn_blocking(move || work(&chain)).await;
+        done.map_err(ChainError::from).and_then(|done| done).map_err(SyncError::Node)
+    }
+
+    /// Headers that the master must give.
+    async fn ask(&self, master: PeerId, request: HeadersRequest) -> Result<Vec<SealedHeader>, SyncError> {
+        let answer = timeout(REQUEST_LIMIT, self.network.headers(master, request)).await;
+        match answer.unwrap_or(Err(RequestError::Timeout)) {
+            Ok(headers) => Ok(sealed(headers)),
+            Err(error) => Err(master_failed(master, &error)),
+        }
+    }
+
+    /// The header of the master's head, if its chain is better than ours.
+    async fn head_of(&self, master: &PeerView) -> Result<SealedHeader, SyncError> {
+        let request = HeadersRequest::one(Start::Hash(master.head.hash));
+        let mut headers = self.ask(master.id, request).await?;
+        let head = headers.pop().filter(|head| headers.is_empty() && head.hash() == master.head.hash);
+        let head = head.ok_or(SyncError::Fault(master.id, Fault::NoHead))?;
+        let hash = head.hash();
+        let found = self.blocking(move |chain| Ok(chain.store.total_difficulty(&hash)?)).await?;
+        if let Some(found) = found {
+            return Err(match master.head.total_difficulty {
+                Some(claimed) if claimed > found => {
+                    SyncError::Fault(master.id, Fault::LyingDifficulty { claimed, found })
+                }
+                _ => SyncError::NotAhead(master.id, hash),
+            });
+        }
+        let ours = self.chain.head();
+        let by_number =
+            master.head.total_difficulty.is_none() || self.chain.spec.is_merged_after(ours.total_difficulty);
+        if by_number && head.inner().number <= ours.block.number {
+            return Err(SyncError::NotAhead(master.id, hash));
+        }
+        Ok(head)
+    }
+
+    /// The newest block that the master's chain and ours have in common.
+    async fn ancestor(&self, master: PeerId, remote: u64) -> Result<BlockRef, SyncError> {
+        let local = self.chain.head().block.number;
+        let genesis = BlockRef { number: 0, hash: self.chain.spec.genesis_hash() };
+        let mut search = AncestorSearch::new(genesis, local, remote);
+        loop {
+            let headers = self.ask(master, search.request()).await?;
+            let hashes: Vec<B256> = headers.iter().map(SealedHeader::hash).collect();
+            let held = move |chain: &Chain| {
+                let held = |hash: &B256| Ok(chain.store.block_number(hash)?.is_some());
+                hashes.iter().map(held).collect::<Result<Vec<bool>, ChainError>>()
+            };
+            let held = self.blocking(held).await?;
+            match search.answer(&headers, &held) {
+                Ok(Some(ancestor)) => return Ok(ancestor),
+                Ok(None) => {}
+                Err(fault) => return Err(SyncError::Fault(master, fault)),
+            }
+        }
+    }
+
+    async fn tip_at(&self, block: BlockRef) -> Result<Tip, SyncError> {
+        let head = self.blocking(move |chain| chain.stored_head(block)).await?;
+        let header = SealedHeader::new_unchecked(head.header, block.hash);
+        Ok(Tip { header, total_difficulty: head.total_difficulty })
+    }
+
+    /// Fetches and imports what the master's chain has above ours. Cancelled, it ends once nothing is imported any
+    /// more.
+    pub(crate) async fn synchronise(
+        &self,
+        master: PeerView,
+        token: &CancellationToken,
+    ) -> Result<(), SyncError> {
+        let begin = token.run_until_cancelled(self.begin(&master)).await;
+        let tip = begin.unwrap_or(Err(SyncError::Cancelled))?;
+        Download::new(self, master, tip).run(token).await
+    }
+
+    async fn begin(&self, master: &PeerView) -> Result<Tip, SyncError> {
+        let head = self.head_of(master).await?;
+        let ancestor = self.ancestor(master.id, head.inner().number).await?;
+        let tip = self.tip_at(ancestor).await?;
+        let (number, hash) = (head.inner().number, head.hash());
+        if number > ancestor.number.saturating_add(1) {
+            let ancestor = ancestor.number;
+            tracing::info!(peer = %master.id, ancestor, number, %hash, "Block synchronisation started");
+        }
+        self.status.begin(ancestor.number, number);
+        Ok(tip)
+    }
+}
+
+/// Headers with their hashes.
+pub(crate) fn sealed(headers: Vec<Header>) -> Vec<SealedHeader> {
+    let seal = |header: Header| {
+        let hash = header.hash_slow();
+        SealedHeader::new_unchecked(header, hash)
+    };
+    headers.into_iter().map(seal).collect()
+}
+
+/// What follows when the master does not answer.
+pub(crate) fn master_failed(master: PeerId, error: &RequestError) -> SyncError {
+    match error {
+        RequestError::Timeout => SyncError::Fault(master, Fault::Stalling),
+        RequestError::Gone | RequestError::Malformed(_) => SyncError::Gone(master),
+    }
+}

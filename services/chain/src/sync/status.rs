@@ -1,0 +1,126 @@
+//! How far a sync is, for those who ask.
+
+use parking_lot::Mutex;
+use quintet_chain_api::SyncProgress;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Log lines of a long sync are this far apart.
+const REPORT_EVERY: Duration = Duration::from_secs(8);
+
+/// What is told of a sync under way, and whether mining waits for it.
+#[derive(Debug, Default)]
+pub struct SyncStatus(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    run: Option<Run>,
+    /// Whether a sync has ended since the start of the process.
+    settled: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    starting: u64,
+    highest: u64,
+    began: Instant,
+    reported: Instant,
+    reported_at: u64,
+}
+
+impl SyncStatus {
+    /// The progress of a sync that is behind the block it goes to, with the head at `current`.
+    pub fn progress(&self, current: u64) -> Option<SyncProgress> {
+        let run = self.0.lock().run.filter(|run| current < run.highest)?;
+        Some(SyncProgress {
+            starting_block: run.starting,
+            current_block: current,
+            highest_block: run.highest,
+        })
+    }
+
+    /// Whether a miner is to wait: while the first sync runs. As in geth, what comes later does not stop a miner, or
+    /// any peer could.
+    pub fn holds_mining(&self) -> bool {
+        let state = self.0.lock();
+        state.run.is_some() && !state.settled
+    }
+
+    /// A sync begins above block `starting`, towards `highest`.
+    pub(crate) fn begin(&self, starting: u64, highest: u64) {
+        let now = Instant::now();
+        let run = Run { starting, highest, began: now, reported: now, reported_at: starting };
+        self.0.lock().run = Some(run);
+        metrics::gauge!("quintet_chain_sync_running").set(1.0);
+        metrics::gauge!("quintet_chain_sync_highest_block").set(highest as f64);
+    }
+
+    /// A higher block is known.
+    pub(crate) fn raise(&self, highest: u64) {
+        if let Some(run) = &mut self.0.lock().run
+            && highest > run.highest
+        {
+            run.highest = highest;
+            metrics::gauge!("quintet_chain_sync_highest_block").set(highest as f64);
+        }
+    }
+
+    /// Says how far it is, if it has not for a while.
+    pub(crate) fn report(&self, current: u64, peers: usize) {
+        let now = Instant::now();
+        let mut state = self.0.lock();
+        let Some(run) = &mut state.run else { return };
+        let passed = now.saturating_duration_since(run.reported);
+        if passed < REPORT_EVERY {
+            return;
+        }
+        let rate = current.saturating_sub(run.reported_at) as f64 / passed.as_secs_f64();
+        (run.reported, run.reported_at) = (now, current);
+        let Run { starting, highest, began, .. } = *run;
+        drop(state);
+        tracing::info!(
+            starting, current, highest, peers, blocks_per_second = rate.round(),
+            elapsed = ?now.saturating_duration_since(began), "Syncing"
+        );
+    }
+
+    /// The sync has ended, for good or ill.
+    pub(crate) fn end(&self) {
+        let mut state = self.0.lock();
+        state.settled |= state.run.take().is_some();
+        drop(state);
+        metrics::gauge!("quintet_chain_sync_running").set(0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn progress_is_told_while_the_head_is_behind() {
+        let status = SyncStatus::default();
+        assert_eq!(status.progress(0), None);
+        status.begin(5, 90);
+        status.raise(100);
+        status.raise(50);
+        let progress = status.progress(7).unwrap();
+        assert_eq!((progress.starting_block, progress.current_block, progress.highest_block), (5, 7, 100));
+        assert_eq!(status.progress(100), None);
+        status.end();
+        assert_eq!(status.progress(7), None);
+    }
+
+    #[tokio::test]
+    async fn only_the_first_sync_holds_mining() {
+        let status = SyncStatus::default();
+        status.end();
+        assert!(!status.holds_mining());
+        status.begin(0, 9);
+        assert!(status.holds_mining());
+        status.end();
+        assert!(!status.holds_mining());
+        status.begin(9, 99);
+        assert!(!status.holds_mining());
+    }
+}
