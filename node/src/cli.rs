@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
     /// Runs a development network with funded accounts, sealing a block for each transaction
-    Dev(DevArgs),
+    Dev(Box<DevArgs>),
     /// Writes a genesis block into a data directory
     Init(InitArgs),
     /// Runs a node on a data directory

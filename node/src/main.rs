@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let cli: Cli = quintet_service::config::parse_or_exit();
     quintet_types::install_crypto();
     let outcome = match cli.command {
-        Command::Dev(args) => commands::dev(args),
+        Command::Dev(args) => commands::dev(*args),
         Command::Init(args) => commands::init(&args),
         Command::Node(args) => commands::node(*args),
         Command::Import(args) => commands::import(&args),

@@ -48,7 +48,8 @@ pub enum Action {
         id: Option<RequestId>,
         /// Who was asked.
         node: Enode,
-        /// The record, checked to be the node's; `None` when no answer came in time.
+        /// The record, checked to be the node's: its answer, or what was known and is the newest. `None` when it
+        /// has none, or no answer came in time.
         record: Option<Record>,
     },
     /// A node said where it sees us, in answer to a ping of ours or in a ping of its own.

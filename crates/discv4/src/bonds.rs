@@ -27,6 +27,7 @@ pub(crate) type Peer = (B256, IpAddr);
 #[derive(Clone, Copy, Debug, Default)]
 struct Contact {
     last_ping: Option<Duration>,
+    enr_seq: Option<u64>,
     failures: u32,
 }
 
@@ -65,6 +66,16 @@ impl Bonds {
     /// A ping, which is answered.
     pub(crate) fn ping_received(&mut self, at: Duration, peer: Peer) {
         self.contacts.touch(peer, Contact::default).0.last_ping = Some(at);
+    }
+
+    /// The number of its record that a ping or a pong said, if it said one (EIP-868).
+    pub(crate) fn enr_seq_heard(&mut self, peer: Peer, enr_seq: Option<u64>) {
+        self.contacts.touch(peer, Contact::default).0.enr_seq = Some(enr_seq.unwrap_or_default());
+    }
+
+    /// The number of its record, as the node said last; zero when it said none, `None` when it was not heard yet.
+    pub(crate) fn enr_seq(&self, peer: &Peer) -> Option<u64> {
+        self.contacts.get(peer)?.enr_seq
     }
 
     /// When the last pong came.

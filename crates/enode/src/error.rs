@@ -46,7 +46,7 @@ pub enum KeyError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnodeError {
     /// Text that is no URL at all.
-    #[error("parse {url}: {reason}")]
+    #[error("parse {url:?}: {reason}")]
     NotAUrl {
         /// The text.
         url: String,

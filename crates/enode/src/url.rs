@@ -10,8 +10,11 @@ pub(crate) fn parse(text: &str, resolve: impl FnOnce(&str) -> Option<IpAddr>) ->
     if let Some(digits) = incomplete(text) {
         return Ok(Enode::incomplete(public_key(digits)?));
     }
-    let rest = after_scheme(text)?;
-    let (rest, query) = split(split(rest, '#').0, '?');
+    let (address, _fragment) = split(text, '#');
+    if address.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(not_a_url(text, "net/url: invalid control character in URL"));
+    }
+    let (rest, query) = split(after_scheme(address, text)?, '?');
     let (authority, _path) = split(rest, '/');
     let (user, host) = authority.rsplit_once('@').ok_or(EnodeError::NoNodeId)?;
     let public_key = public_key(user)?;
@@ -35,8 +38,9 @@ fn incomplete(text: &str) -> Option<&str> {
     (!digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(digits)
 }
 
-fn after_scheme(text: &str) -> Result<&str, EnodeError> {
-    let (scheme, rest) = text.split_once(':').ok_or(EnodeError::Scheme)?;
+/// What follows `enode://` in an address; `text` is what it is of.
+fn after_scheme<'a>(address: &'a str, text: &str) -> Result<&'a str, EnodeError> {
+    let (scheme, rest) = address.split_once(':').ok_or(EnodeError::Scheme)?;
     if scheme.is_empty() {
         return Err(not_a_url(text, "missing protocol scheme"));
     }
@@ -151,7 +155,7 @@ mod tests {
         let cases = [
             ("http://foobar".to_owned(), "invalid URL scheme, want \"enode\""),
             (String::new(), "invalid URL scheme, want \"enode\""),
-            ("://foo".to_owned(), "parse ://foo: missing protocol scheme"),
+            ("://foo".to_owned(), "parse \"://foo\": missing protocol scheme"),
             ("enode://01010101@123.124.125.126:3".to_owned(), short),
             ("01010101".to_owned(), short),
             ("enode://01010101".to_owned(), short),
@@ -176,6 +180,15 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(text.parse::<Enode>().unwrap_err().to_string(), expected, "{text}");
         }
+        // Wherever they are, but in the fragment, at which nobody looks.
+        for text in
+            [at("@127.0.0.1:3/\n"), at("@127.0.0.1:3?a=\u{7f}"), at("\0@1.2.3.4:3"), "\t://foo".to_owned()]
+        {
+            let error = text.parse::<Enode>().unwrap_err();
+            let expected = format!("parse {text:?}: net/url: invalid control character in URL");
+            assert_eq!(error.to_string(), expected);
+        }
+        assert_eq!(at("@127.0.0.1:3#\n").parse(), Ok(enode("127.0.0.1", 3, 3)));
         assert!(at("@[::1:3").parse::<Enode>().unwrap_err().to_string().ends_with("invalid host"));
     }
 

@@ -20,7 +20,7 @@ pub struct Peer {
     pub node: NodeRecord,
     /// Its client's name, from its hello.
     pub name: String,
-    /// Agreed capabilities, such as `eth/68`.
+    /// Capabilities that its hello advertised, such as `eth/68`.
     pub capabilities: Vec<String>,
     /// Our end of the connection, `address:port`.
     pub local_address: String,

@@ -86,5 +86,7 @@ fn wrong_values_name_their_flags() {
     }
     let config: Config = parse(["quintet-discovery", "--nodekeyhex", "00"]).expect("valid flags");
     let error = config.settings().expect_err("no key").to_string();
-    assert_eq!(error, "node key of --nodekeyhex: invalid private key: want 64 hex digits");
+    let says =
+        "node key (--nodekey, --nodekeyhex or nodekey in --datadir): invalid private key: want 64 hex digits";
+    assert_eq!(error, says);
 }

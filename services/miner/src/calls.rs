@@ -6,7 +6,7 @@ use crate::worker::{Event, Job};
 use alloy_primitives::B256;
 use quintet_chain_api::{BuildRequest, ChainClient, ChainError, ChainHead};
 use quintet_types::Block;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -77,7 +77,7 @@ pub(crate) async fn build(chain: ChainClient, token: u64, job: Job) -> Call {
         }
         Ok(None) => Event::NothingToBuild { job: id },
         Err(error) => {
-            tracing::warn!(%error, "block not built");
+            report(&error);
             let event = Event::BuildFailed { job: id };
             if let Some(newest) = error.newer_token() {
                 return Call::Fenced { event, token, newest };
@@ -85,6 +85,17 @@ pub(crate) async fn build(chain: ChainClient, token: u64, job: Job) -> Call {
             event
         }
     })
+}
+
+/// Says why there is no block. That the sync has to end first is said once, not at each try.
+fn report(error: &ChainError) {
+    static TOLD: Once = Once::new();
+    if matches!(error, ChainError::Unavailable(text) if text.starts_with("mining waits")) {
+        TOLD.call_once(|| tracing::info!(%error, "Mining aborted due to sync"));
+        tracing::debug!(%error, "block not built");
+    } else {
+        tracing::warn!(%error, "block not built");
+    }
 }
 
 fn build_request(job: Job, fencing_token: u64) -> BuildRequest {

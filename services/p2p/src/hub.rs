@@ -8,6 +8,7 @@ use crate::connection::Failure;
 use crate::dial::{Action, Scheduler};
 use crate::events::Events;
 use crate::expiring::Expiring;
+use crate::linger::Lingering;
 use crate::link::Link;
 use crate::metrics;
 use crate::peer::Peer;
@@ -74,6 +75,8 @@ pub(crate) struct Hub {
     pub(crate) settings: Settings,
     pub(crate) link: Arc<Link>,
     pub(crate) events: Events,
+    /// Sockets of sessions that are over.
+    pub(crate) lingering: Lingering,
     /// The dialer has something to look at.
     pub(crate) dial: Notify,
     own: watch::Sender<Option<Arc<Own>>>,
@@ -109,6 +112,7 @@ impl Hub {
             settings,
             link,
             events: Events::default(),
+            lingering: Lingering::default(),
             dial: Notify::new(),
             own: watch::Sender::new(None),
             state: Mutex::new(state),

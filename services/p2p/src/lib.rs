@@ -3,6 +3,7 @@
 //! - [`P2p::start`] puts it together; `server.rs` answers its RPCs.
 //! - `listener.rs` and `dial` bring connections, `connection.rs` and `session.rs` make peers of them, and `hub.rs` knows
 //!   who is connected, who may be, and what is to be dialled.
+//! - `linger.rs` has the sockets of sessions that are over, so that the other side hears why.
 //! - `link` speaks with `chain`, which gives the node its identity and gets every `eth` and `snap` message.
 //!
 //! What must hold: a peer may cost itself its connection and its reputation, and the node bounded memory and time. Who to
@@ -20,8 +21,10 @@ mod error;
 mod events;
 mod expiring;
 mod forks;
+mod head;
 mod hub;
 mod limits;
+mod linger;
 mod link;
 mod listener;
 mod metrics;
@@ -114,7 +117,11 @@ async fn end_sessions(
     hub.disconnect_all(DisconnectReason::Quitting);
     sessions.close();
     // Whoever does not take it in time is cut off.
-    let _ = tokio::time::timeout(FAREWELLS, sessions.wait()).await;
+    let farewells = async {
+        sessions.wait().await;
+        hub.lingering.ended().await;
+    };
+    let _ = tokio::time::timeout(FAREWELLS, farewells).await;
     Ok(())
 }
 

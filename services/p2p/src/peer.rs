@@ -1,15 +1,16 @@
 //! A connected peer, as everyone but its session sees it.
 
+use crate::head::Head;
 use crate::outbox::{Outbox, Outgoing, Pushed};
 use alloy_primitives::B256;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use quintet_chain_api::WireProtocol;
 use quintet_discovery_api::NodeRecord;
 use quintet_enode::{Enode, PublicKey};
-use quintet_eth_wire::{EthMessageId, EthVersion, Status};
+use quintet_eth_wire::{EthMessageId, EthVersion};
 use quintet_rlpx::{DisconnectReason, Shared};
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A connected peer.
@@ -21,6 +22,8 @@ pub(crate) struct Peer {
     pub(crate) public_key: PublicKey,
     /// Its client's name.
     pub(crate) name: String,
+    /// What its hello said that it speaks, such as `eth/68`.
+    pub(crate) capabilities: Vec<String>,
     /// What both speak.
     pub(crate) protocols: Protocols,
     /// Our end of the connection.
@@ -33,8 +36,8 @@ pub(crate) struct Peer {
     pub(crate) trusted: AtomicBool,
     /// What waits to be sent to it.
     pub(crate) outbox: Outbox,
-    /// Its `eth` status.
-    pub(crate) status: OnceLock<Status>,
+    /// Where its chain stands; `None` before its `eth` status.
+    pub(crate) head: Mutex<Option<Head>>,
 }
 
 impl Peer {
@@ -69,6 +72,15 @@ impl Peer {
         let code = shared.offset.saturating_add(code.into());
         let droppable = is_announcement(protocol, code.saturating_sub(shared.offset));
         self.outbox.push(Outgoing { code, payload, droppable })
+    }
+
+    /// It sent a message, which may tell where its chain stands.
+    pub(crate) fn learn(&self, protocol: WireProtocol, code: u64, payload: &[u8]) {
+        let WireProtocol::Eth(_) = protocol else { return };
+        let Some(id) = EthMessageId::from_code(self.protocols.eth, code) else { return };
+        if let Some(head) = &mut *self.head.lock() {
+            head.follow(id, payload);
+        }
     }
 
     /// Ends its session.

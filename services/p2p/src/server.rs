@@ -16,7 +16,6 @@ use quintet_proto::p2p::v1::{
     RemoveTrustedPeerRequest, RemoveTrustedPeerResponse, StreamPeerEventsRequest, StreamPeerEventsResponse,
 };
 use quintet_service::{Service, info};
-use quintet_types::BlockRef;
 use std::future::ready;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -69,16 +68,17 @@ impl P2p {
     }
 
     fn describe(&self, peer: &Peer) -> quintet_p2p_api::Peer {
-        let eth = peer.status.get().map(|status| EthStatus {
-            version: u32::try_from(status.version.number()).unwrap_or(u32::MAX),
-            total_difficulty: status.total_difficulty,
-            head: BlockRef { number: status.range.map_or(0, |range| range.latest), hash: status.head },
+        let head = *peer.head.lock();
+        let eth = head.map(|head| EthStatus {
+            version: u32::try_from(peer.protocols.eth.number()).unwrap_or(u32::MAX),
+            total_difficulty: head.total_difficulty,
+            head: head.block,
         });
         quintet_p2p_api::Peer {
             id: peer.id,
             node: peer.node(),
             name: peer.name.clone(),
-            capabilities: peer.protocols.names(),
+            capabilities: peer.capabilities.clone(),
             local_address: peer.local.to_string(),
             remote_address: peer.remote.to_string(),
             inbound: peer.is_inbound(),

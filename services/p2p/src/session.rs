@@ -5,19 +5,21 @@
 //! told why, `chain` hears that it is gone, and whoever broke the protocol loses reputation.
 
 use crate::connection::{Connection, Failure};
+use crate::head::Head;
 use crate::hub::{Hub, Own};
 use crate::metrics;
 use crate::outbox::Outbox;
 use crate::peer::{Peer, Protocols};
 use crate::session_io::{Ended, Reader, Writer};
 use crate::status::{self, StatusError};
+use parking_lot::Mutex;
 use quintet_chain_api::PeerUp;
 use quintet_enode::Enode;
 use quintet_rlpx::{DisconnectReason, Hello, base, shared_capabilities};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -26,10 +28,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 const OLDEST_BASE_VERSION: u64 = 4;
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// How long a connection is read from after a farewell, so that what came meanwhile does not undo it.
-const LINGER: Duration = Duration::from_millis(250);
-/// Bytes that are read in that time.
-const LINGER_BYTES: u64 = 256 << 10;
 
 /// A session with a node that dialled us. `slot` is given back when its handshakes are done.
 pub(crate) async fn inbound(hub: Arc<Hub>, stream: TcpStream, slot: OwnedSemaphorePermit) {
@@ -103,7 +101,7 @@ async fn try_establish(
         Ok(peer) => Ok((connection, peer)),
         Err(failure) => {
             if let Some(reason) = failure.tell() {
-                farewell(connection, reason).await;
+                farewell(hub, connection, reason).await;
             }
             Err((failure, Some(id)))
         }
@@ -142,13 +140,14 @@ fn peer(
         id: quintet_enode::node_id(&connection.remote),
         public_key: connection.remote,
         name: hello.client,
+        capabilities: hello.capabilities.iter().map(ToString::to_string).collect(),
         protocols,
         local: connection.stream.local_addr()?,
         remote: connection.stream.peer_addr()?,
         dialled,
         trusted: AtomicBool::new(false),
         outbox: Outbox::new(limits.send_queue, limits.most_send_queue),
-        status: OnceLock::new(),
+        head: Mutex::default(),
     })
 }
 
@@ -177,7 +176,7 @@ async fn converse(hub: &Arc<Hub>, mut connection: Connection, peer: &Arc<Peer>) 
             exchanged.unwrap_or_else(|_| Err(Failure::Timeout("status").into()))
         }
         reason = peer.outbox.closed() => {
-            farewell(connection, reason).await;
+            farewell(hub, connection, reason).await;
             return Ended::Local(reason);
         }
     };
@@ -189,13 +188,12 @@ async fn converse(hub: &Arc<Hub>, mut connection: Connection, peer: &Arc<Peer>) 
                 hub.unsuited(peer.id, std::time::Instant::now());
             }
             if let Some(reason) = error.tell() {
-                farewell(connection, reason).await;
+                farewell(hub, connection, reason).await;
             }
             return Ended::Status(error);
         }
     };
-    // It is set here only.
-    let _ = peer.status.set(theirs);
+    *peer.head.lock() = Some(Head::of(&theirs));
     hub.link.up(PeerUp {
         peer: peer.id,
         protocols: peer.protocols.for_chain(),
@@ -222,25 +220,18 @@ async fn exchange_messages(hub: &Arc<Hub>, connection: Connection, peer: &Arc<Pe
     if let Some(reason) = ended.tell()
         && timeout(FAREWELL, writer.farewell(reason)).await.is_ok_and(|sent| sent.is_ok())
     {
-        reader.linger(LINGER, LINGER_BYTES).await;
+        hub.lingering.take(reader.into_stream());
     }
     ended
 }
 
-/// Tells a peer why, and waits a moment for it to hear that.
-async fn farewell(mut connection: Connection, reason: DisconnectReason) {
+/// Tells a peer why. The socket lingers, so that it hears that.
+async fn farewell(hub: &Hub, mut connection: Connection, reason: DisconnectReason) {
     let told = async {
         connection.send(base::DISCONNECT, &reason.encode()).await?;
         Ok::<_, Failure>(connection.stream.shutdown().await?)
     };
     if timeout(FAREWELL, told).await.is_ok_and(|told| told.is_ok()) {
-        drain(&mut connection.stream, LINGER, LINGER_BYTES).await;
+        hub.lingering.take(connection.stream);
     }
-}
-
-/// Reads on for a while: a socket that is closed with something unread takes back what was sent last.
-pub(crate) async fn drain(stream: &mut (impl AsyncReadExt + Unpin), time: Duration, most: u64) {
-    let mut rest = stream.take(most);
-    // Whether it ends by itself is of no matter.
-    let _ = timeout(time, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
 }

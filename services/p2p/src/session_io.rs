@@ -6,7 +6,6 @@ use crate::metrics::{self, Meter};
 use crate::outbox::Next;
 use crate::peer::Peer;
 use crate::reputation::Offence;
-use crate::session::drain;
 use crate::status::StatusError;
 use bytes::BytesMut;
 use quintet_chain_api::{PeerMessage, Traced, WireProtocol};
@@ -171,6 +170,7 @@ impl Reader {
     async fn forward(&mut self, protocol: WireProtocol, code: u64, message: Message) {
         self.meter.count(true, protocol, code, message.wire_len);
         self.hub.events.message(self.peer.id, protocol, code, message.payload.len(), false);
+        self.peer.learn(protocol, code, &message.payload);
         if !self.peer.protocols.reaches_chain(protocol) {
             return;
         }
@@ -201,9 +201,9 @@ impl Reader {
         drop(span);
     }
 
-    /// Reads on for a while after a farewell.
-    pub(crate) async fn linger(&mut self, time: Duration, most: u64) {
-        drain(&mut self.stream, time, most).await;
+    /// What is left once the session is over.
+    pub(crate) fn into_stream(self) -> OwnedReadHalf {
+        self.stream
     }
 }
 

@@ -1,8 +1,11 @@
 //! Nodes that are peers of each other: they find each other, sync, follow, and come back.
 
 mod nodes;
+mod pair;
 mod split;
 mod trace;
+
+pub(crate) use pair::Pair;
 
 use crate::chains::{Chain, Home, imported};
 use crate::fixture::{call, quintet_on, until};

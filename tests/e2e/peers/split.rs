@@ -11,11 +11,15 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// A client of the p2p service at an address.
+pub(super) fn client_of(url: &str) -> PeerClient {
+    let transport = Transport::remote(Caller::Gateway, url, Duration::from_secs(10));
+    PeerClient::new(transport.expect("an address"))
+}
+
 /// A client of an instance of p2p.
 pub(super) fn peers_of(split: &Split, instance: usize) -> PeerClient {
-    let url = split.grpc(Service::P2p(instance));
-    let transport = Transport::remote(Caller::Gateway, &url, Duration::from_secs(10));
-    PeerClient::new(transport.expect("an address"))
+    client_of(&split.grpc(Service::P2p(instance)))
 }
 
 /// The URL under which an instance is known to peers.

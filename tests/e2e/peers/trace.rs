@@ -1,30 +1,24 @@
 //! One trace from the wire: a block that a peer sends, over `p2p`, `chain`, the EVM and the commit, to whoever subscribed at a
 //! gateway.
 
+use super::pair::Pair;
 use super::split::peers_of;
 use crate::chains::{Chain, Home, blocks, imported};
 use crate::fixture::{to_u64, until};
 use crate::metrics::check;
 use alloy_rlp::Decodable as _;
-use quintet_chain_api::ChainClient;
 use quintet_p2p_api::NodeRecord;
-use quintet_service::Service as Caller;
-use quintet_service::grpc::Transport;
 use quintet_testkit::otlp::SpanKind::{Client, Consumer, Internal, Producer};
 use quintet_testkit::otlp::{Collector, Span, SpanKind, Spans};
-use quintet_testkit::process::{Process, Program, free_port};
 use quintet_testkit::split::{Options, Service, Split};
 use quintet_types::Block;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
 const P2P: &str = "quintet-p2p";
 const CHAIN: &str = "quintet-chain";
 const GATEWAY: &str = "quintet-gateway";
-/// How long a call may take.
-const CALL: Duration = Duration::from_secs(10);
 
 /// The way of the block, each step below the one before it, though not right below.
 const STEPS: &[(&str, &str, SpanKind)] = &[
@@ -41,37 +35,6 @@ const BESIDE: &[(&str, &str, SpanKind)] = &[
     (GATEWAY, "block delta", Consumer),
     (GATEWAY, "eth_subscription", Producer),
 ];
-
-/// A chain and its p2p, without anything else: a node that can be given blocks.
-struct Giver {
-    _processes: [Process; 2],
-    chain: ChainClient,
-    enode: String,
-}
-
-impl Giver {
-    /// With the chain that is in this home.
-    async fn start(home: &Home) -> Self {
-        let binaries = Path::new(env!("CARGO_BIN_EXE_quintet")).parent().expect("a folder");
-        let [chain_port, p2p_port, peers_port] = [(); 3].map(|()| free_port());
-        let program = |name: &str, port: u16| {
-            let program =
-                Program::new(binaries.join(name)).args(["--admin.port", "0", "--grpc.addr", "127.0.0.1"]);
-            program.args(["--grpc.port", &port.to_string()]).arg("--datadir").arg(home.path())
-        };
-        let url = format!("http://127.0.0.1:{chain_port}");
-        let chain = program("quintet-chain", chain_port).start();
-        let p2p = program("quintet-p2p", p2p_port)
-            .args(["--chain.url", &url, "--p2p.addr", "127.0.0.1", "--port", &peers_port.to_string()])
-            .start();
-        let remote =
-            |port: u16| Transport::remote(Caller::Gateway, &format!("http://127.0.0.1:{port}"), CALL);
-        let peers = quintet_p2p_api::PeerClient::new(remote(p2p_port).expect("an address"));
-        let enode = until("the node's name", async || peers.local_node().await.ok()).await.node.enode;
-        let chain_client = ChainClient::new(remote(chain_port).expect("an address"));
-        Self { _processes: [chain, p2p], chain: chain_client, enode }
-    }
-}
 
 /// Whether a span is below another, or it.
 fn is_below(spans: &Spans, span: &Span, above: &Span) -> bool {
@@ -117,7 +80,7 @@ async fn a_block_from_a_peer_is_one_trace() {
     home.init(&chain).await;
     let but_the_last = home.write("chain.rlp", &bytes[..last.start]);
     imported(&home.import(&chain, &but_the_last)).await;
-    let giver = Giver::start(&home).await;
+    let giver = Pair::start(home.path(), &[], &[]);
 
     let collector = Collector::start().await;
     let genesis = chain.genesis().and_then(Path::to_str).expect("a genesis file");
@@ -125,7 +88,7 @@ async fn a_block_from_a_peer_is_one_trace() {
     let otlp = Some(collector.endpoint().to_owned());
     let options = Options::beside(env!("CARGO_BIN_EXE_quintet"));
     let mut split = Split::start(Options { miners: 0, gateways: 1, network, otlp, ..options }).await;
-    let node = NodeRecord { enode: giver.enode.clone(), ..NodeRecord::default() };
+    let node = NodeRecord { enode: giver.enode().await, ..NodeRecord::default() };
     peers_of(&split, 0).add_peer(node).await.expect("added");
     until("the blocks before", async || {
         let number = split.rpc(0).call("eth_blockNumber", json!([])).await.expect("a number");

@@ -1,5 +1,7 @@
 //! A deployment by compose that runs already.
 
+use alloy_primitives::hex;
+use quintet_enode::NodeKey;
 use quintet_testkit::otlp::Collector;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -45,6 +47,14 @@ impl Compose {
 
     pub(super) fn url(&self) -> String {
         self.url.clone()
+    }
+
+    /// Where peers come in, and who the node is to them.
+    pub(super) async fn enode(&self) -> String {
+        let port = self.compose(&["port", "lb", "30303"]).await;
+        let show = ["run", "--rm", "--no-deps", "-T", "init", "/init/secrets.sh", "show", "nodekey"];
+        let key = NodeKey::from_hex(self.compose(&show).await.trim()).expect("a node key");
+        format!("enode://{}@{}", hex::encode(key.public()), port.trim())
     }
 
     pub(super) fn services() -> Vec<String> {

@@ -136,6 +136,14 @@ impl Deployment {
         }
     }
 
+    /// Where peers come in by a load balancer, if there is one, and who the node is to them.
+    pub(super) async fn enode(&self) -> Option<String> {
+        match self {
+            Self::Node(_) | Self::Split(_) => None,
+            Self::Compose(compose) => Some(compose.enode().await),
+        }
+    }
+
     /// What can be stopped while the others go on.
     pub(super) fn parts(&self) -> Vec<Part> {
         match self {

@@ -11,6 +11,7 @@ mod deployment;
 mod filters;
 mod one_process;
 mod parts;
+mod peers;
 mod pool;
 mod trace;
 mod wallet;
@@ -44,4 +45,9 @@ async fn parts_are_killed_under_load() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_is_one_trace_over_all_services() {
     trace::a_transaction_is_one_trace().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_stay_while_chain_restarts() {
+    peers::stay_while_chain_restarts().await;
 }

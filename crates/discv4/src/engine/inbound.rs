@@ -77,7 +77,7 @@ impl Discv4 {
         if !self.allows(ip) {
             return Err(Rejected::NotAllowed);
         }
-        if packet.expiration().is_some_and(|expiration| Duration::from_secs(expiration) < now) {
+        if packet.expiration().is_some_and(|expiration| is_expired(now, expiration)) {
             return Err(Rejected::Expired);
         }
         let proved = self.bonds.is_known(&ip);
@@ -118,6 +118,7 @@ impl Discv4 {
         let (expiration, enr_seq) = (expiration(now), Some(self.record.seq()));
         self.send(from, Packet::Pong(Pong { to, ping_hash: hash, expiration, enr_seq }));
         self.bonds.ping_received(now, peer);
+        self.bonds.enr_seq_heard(peer, ping.enr_seq);
         if self.bonds.is_proved(now, &peer) {
             self.table_add_verified(now, node, false);
             self.tell_endpoint(from, ping.to);
@@ -134,6 +135,7 @@ impl Discv4 {
         let tasks = self.tasks.take(&peer, |task| task.wait == Wait::Pong(pong.ping_hash));
         let Some(node) = tasks.first().map(|task| task.node) else { return Err(Rejected::Unsolicited) };
         self.bonds.pong_received(now, peer);
+        self.bonds.enr_seq_heard(peer, pong.enr_seq);
         self.act(Action::NodeVerified(node));
         self.tell_endpoint(from, pong.to);
         if self.table.get(&peer.0).is_some_and(|known| known.liveness_checks == 0) {
@@ -143,9 +145,8 @@ impl Discv4 {
             self.pong_came(now, &task, pong.enr_seq);
         }
         self.persist(now, node, &peer);
-        let newer = |known: &crate::TableNode| pong.enr_seq.is_some_and(|seq| seq > known.seq());
         let asked = self.tasks.of(&peer).any(|task| matches!(task.goal, Goal::Record(_)));
-        if !asked && self.table.get(&peer.0).is_some_and(newer) {
+        if !asked && self.table.get(&peer.0).is_some() && self.has_newer_record(&peer) == Some(true) {
             self.start(now, node, Goal::Record(None)).ok();
         }
         Ok(())
@@ -223,6 +224,11 @@ impl Discv4 {
             self.act(Action::EndpointStatement { by, endpoint: SocketAddr::new(ip, endpoint.udp) });
         }
     }
+}
+
+/// Whether a packet is void. Others read the time with a sign: what has the highest bit set is long past.
+fn is_expired(now: Duration, expiration: u64) -> bool {
+    i64::try_from(expiration).is_err() || Duration::from_secs(expiration) < now
 }
 
 /// When a packet that is sent now becomes void, in Unix seconds.

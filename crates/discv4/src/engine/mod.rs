@@ -257,7 +257,8 @@ impl Discv4 {
         self.start(now, node, Goal::Bond)
     }
 
-    /// Asks a node for its record (EIP-868); [`Action::RecordResolved`] tells the answer.
+    /// Asks a node for its record (EIP-868); [`Action::RecordResolved`] tells the answer. A node that does not say that
+    /// it has one, or none newer than ours, is not asked.
     ///
     /// # Errors
     /// See [`RequestError`].

@@ -3,6 +3,9 @@
 //! A question for neighbours or for a record is answered only by a node to which we proved where we are. So before
 //! one, unless the node pinged us of late, we ping it, wait for its pong, give it time to ping us, and our pong time
 //! to arrive.
+//!
+//! A record is asked for only of a node whose pings or pongs say a higher number than that of the record which we have
+//! of it (EIP-868): so the question for a record, too, begins with a ping to a node that was not heard yet.
 
 use super::Discv4;
 use super::inbound::expiration;
@@ -11,7 +14,7 @@ use crate::bonds::{MAX_FAILURES, Peer};
 use crate::codec::{Outgoing, hash_of};
 use crate::error::RequestError;
 use crate::packet::{Endpoint, EnrRequest, FindNode, Packet, Ping, VERSION};
-use crate::table::BUCKET_SIZE;
+use crate::table::{BUCKET_SIZE, TableNode};
 use crate::tasks::{Answers, Goal, SETTLE_TIME, Task, Wait};
 use alloy_primitives::B256;
 use quintet_enode::may_relay;
@@ -29,8 +32,16 @@ impl Discv4 {
             return Err(RequestError::Busy);
         }
         let peer = (node.node_id(), node.ip);
+        let has_news = match goal {
+            Goal::Record(_) => self.has_newer_record(&peer),
+            _ => Some(true),
+        };
+        if has_news == Some(false) && self.bonds.is_proved(now, &peer) {
+            self.known_record_finishes(node, &peer, goal);
+            return Ok(());
+        }
         let question = matches!(goal, Goal::FindNode(..) | Goal::Record(_));
-        if question && !self.bonds.must_prove(now, &peer) {
+        if question && has_news == Some(true) && !self.bonds.must_prove(now, &peer) {
             self.ask(now, node, peer, goal);
         } else {
             let hash = self.send_ping(now, &node, &peer);
@@ -95,6 +106,9 @@ impl Discv4 {
                 self.act(Action::PingFinished { id, node, pong: Some(pong) });
             }
             Goal::Revalidate => self.table.check_passed(&peer.0),
+            Goal::Record(_) if self.has_newer_record(&peer) == Some(false) => {
+                self.known_record_finishes(node, &peer, goal);
+            }
             Goal::FindNode(..) | Goal::Record(_) => {
                 let just_pinged = |at: Duration| now.saturating_sub(at) < SETTLE_TIME;
                 let wait = match self.bonds.last_ping(&peer) {
@@ -155,6 +169,20 @@ impl Discv4 {
             record.to_enode().filter(|moved| self.reachable(moved).is_ok() && may_relay(node.ip, moved.ip));
         self.table.update(&peer.0, moved, Some(record.clone()));
         self.persist(now, moved.unwrap_or(node), &(peer.0, moved.unwrap_or(node).ip));
+    }
+
+    /// Whether a node says that it has a newer record than the one that we have of it; `None` before it was heard.
+    pub(super) fn has_newer_record(&self, peer: &Peer) -> Option<bool> {
+        let known = self.table.get(&peer.0).map_or(0, TableNode::seq);
+        self.bonds.enr_seq(peer).map(|seq| seq > known)
+    }
+
+    /// Ends the question for a record of which there is no newer one: with what we have, if anything.
+    fn known_record_finishes(&mut self, node: Enode, peer: &Peer, goal: Goal) {
+        let record = self.table.get(&peer.0).and_then(|known| known.record.clone());
+        if let Goal::Record(id) = goal {
+            self.act(Action::RecordResolved { id, node, record });
+        }
     }
 
     /// Tells how the question for a record ended.

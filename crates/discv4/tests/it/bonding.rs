@@ -1,6 +1,6 @@
 //! Endpoint proofs, questions and answers with one peer: the ordinary course of things.
 
-use crate::peer::{MILLISECOND, Peer, START, Subject, enr_request, enr_response, find_node, pong};
+use crate::peer::{MILLISECOND, Peer, START, Subject, enr_request, enr_response, find_node, pong, with_seq};
 use quintet_discv4::{
     Action, BOND_EXPIRATION, NodeFacts, Packet, PongSeen, RESPONSE_TIMEOUT, Rejected, RequestError,
     SEED_MIN_TABLE_TIME, SETTLE_TIME, Unverified, decode,
@@ -127,10 +127,10 @@ fn a_question_waits_for_the_proof_of_where_we_are() {
     let (mut subject, peer) = (Subject::new(), Peer::new(1));
     let id = subject.engine.resolve_enr(subject.now, peer.enode()).unwrap();
     let [(Packet::Ping(_), hash)] = subject.sent_to(&peer)[..] else { panic!() };
-    subject.hears(&peer, &pong(&subject, hash)).unwrap();
+    subject.hears(&peer, &with_seq(pong(&subject, hash), 5)).unwrap();
     assert!(subject.sent_to(&peer).is_empty(), "it may ping us first");
     // Its ping ends the wait, but for the time that our pong needs.
-    subject.hears(&peer, &peer.ping(&subject)).unwrap();
+    subject.hears(&peer, &with_seq(peer.ping(&subject), 5)).unwrap();
     assert!(matches!(subject.sent_to(&peer)[..], [(Packet::Pong(_), _)]));
     subject.pass(SETTLE_TIME);
     let sent = subject.sent_to(&peer);
@@ -147,7 +147,7 @@ fn a_question_waits_for_the_proof_of_where_we_are() {
     let other = Peer::new(2);
     subject.engine.resolve_enr(subject.now, other.enode()).unwrap();
     let [(Packet::Ping(_), hash)] = subject.sent_to(&other)[..] else { panic!() };
-    subject.hears(&other, &pong(&subject, hash)).unwrap();
+    subject.hears(&other, &with_seq(pong(&subject, hash), 1)).unwrap();
     subject.pass(RESPONSE_TIMEOUT);
     assert!(subject.sent_to(&other).iter().any(|(packet, _)| matches!(packet, Packet::EnrRequest(_))));
 }
@@ -157,15 +157,47 @@ fn a_newer_record_of_a_node_in_the_table_is_fetched() {
     let (mut subject, peer) = (Subject::new(), Peer::new(1));
     subject.hears(&peer, &peer.ping(&subject)).unwrap();
     let [_, (Packet::Ping(_), hash)] = subject.sent_to(&peer)[..] else { panic!() };
-    let Packet::Pong(mut answer) = pong(&subject, hash) else { panic!() };
-    answer.enr_seq = Some(3);
-    subject.hears(&peer, &Packet::Pong(answer)).unwrap();
+    subject.hears(&peer, &with_seq(pong(&subject, hash), 3)).unwrap();
     let [(Packet::EnrRequest(_), request)] = subject.sent_to(&peer)[..] else { panic!() };
     // The record says another port than the one that we saw.
     let moved = RecordBuilder::new(3).ip(peer.addr.ip()).udp(40404).tcp(1).sign(peer.signer.key()).unwrap();
     subject.hears(&peer, &enr_response(request, &moved)).unwrap();
     let known = subject.engine.table().get(&peer.enode().node_id()).unwrap();
     assert_eq!((known.seq(), known.enode.udp, known.enode.tcp, known.liveness_checks), (3, 40404, 1, 0));
+}
+
+#[test]
+fn who_says_of_no_newer_record_is_not_asked_for_one() {
+    let (mut subject, peer) = (Subject::new(), Peer::new(1));
+    let resolved = |actions: Vec<Action>| {
+        let ends = actions.into_iter().map(|action| match action {
+            Action::RecordResolved { id, record, .. } => (id, record.map(|record| record.seq())),
+            Action::Send { datagram, .. } => panic!("sent {}", datagram.name()),
+            _ => (None, None),
+        });
+        ends.filter(|(id, _)| id.is_some()).collect::<Vec<_>>()
+    };
+    // It said no number.
+    subject.bonds_with(&peer);
+    let id = subject.engine.resolve_enr(subject.now, peer.enode()).unwrap();
+    assert_eq!(resolved(subject.actions()), [(Some(id), None)]);
+    // It says one: it is asked once, and then no more.
+    subject.hears(&peer, &with_seq(peer.ping(&subject), 4)).unwrap();
+    subject.actions();
+    subject.engine.resolve_enr(subject.now, peer.enode()).unwrap();
+    let [(Packet::EnrRequest(_), request)] = subject.sent_to(&peer)[..] else { panic!() };
+    subject.hears(&peer, &enr_response(request, &peer.record(4))).unwrap();
+    subject.actions();
+    let id = subject.engine.resolve_enr(subject.now, peer.enode()).unwrap();
+    assert_eq!(resolved(subject.actions()), [(Some(id), Some(4))]);
+
+    // One that was not heard is pinged first; its pong, which says nothing, ends the question.
+    let other = Peer::new(2);
+    let id = subject.engine.resolve_enr(subject.now, other.enode()).unwrap();
+    let [(Packet::Ping(_), hash)] = subject.sent_to(&other)[..] else { panic!() };
+    subject.hears(&other, &pong(&subject, hash)).unwrap();
+    assert_eq!(resolved(subject.actions()), [(Some(id), None)]);
+    assert_eq!(subject.engine.load().0, 0, "nothing is waited for");
 }
 
 #[test]

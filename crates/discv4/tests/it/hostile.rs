@@ -1,11 +1,11 @@
 //! Packets of bad will: each is dropped for the right reason, gets no answer, and leaves the engine small.
 
 use crate::peer::{
-    MILLISECOND, Peer, START, Subject, enr_request, enr_response, find_node, neighbours, pong,
+    MILLISECOND, Peer, START, Subject, enr_request, enr_response, find_node, neighbours, pong, with_seq,
 };
 use quintet_discv4::{
-    Action, BUCKET_SUBNET_LIMIT, MAX_QUERIES, MAX_TASKS, Neighbour, Neighbours, Packet, PacketError,
-    RESPONSE_TIMEOUT, Rejected, TABLE_SUBNET_LIMIT, decode,
+    Action, BUCKET_SUBNET_LIMIT, FindNode, MAX_QUERIES, MAX_TASKS, Neighbour, Neighbours, Packet,
+    PacketError, RESPONSE_TIMEOUT, Rejected, TABLE_SUBNET_LIMIT, decode,
 };
 use quintet_enode::{Enode, NodeKey, PublicKey};
 use std::collections::HashMap;
@@ -75,6 +75,20 @@ fn void_and_repeated_packets_get_nothing() {
         assert_eq!(subject.hears(&peer, packet), Err(Rejected::Expired));
     }
     assert!(is_silent(&mut subject, &peer));
+}
+
+#[test]
+fn times_are_read_with_a_sign() {
+    let (mut subject, peer) = (Subject::new(), Peer::new(1));
+    subject.bonds_with(&peer);
+    let question = |expiration| Packet::FindNode(FindNode { target: PublicKey::ZERO, expiration });
+    let farthest = i64::MAX.unsigned_abs();
+    for past in [0, farthest + 1, subject.expiration().wrapping_neg(), u64::MAX] {
+        assert_eq!(subject.hears(&peer, &question(past)), Err(Rejected::Expired), "{past}");
+    }
+    assert!(is_silent(&mut subject, &peer));
+    subject.hears(&peer, &question(farthest)).unwrap();
+    assert!(!is_silent(&mut subject, &peer));
 }
 
 #[test]
@@ -177,6 +191,8 @@ fn more_than_sixteen_in_one_packet_are_cut() {
 fn a_record_of_another_node_is_refused() {
     let (mut subject, peer) = (Subject::new(), Peer::new(1));
     subject.bonds_with(&peer);
+    subject.hears(&peer, &with_seq(peer.ping(&subject), 9)).unwrap();
+    subject.actions();
     let id = subject.engine.resolve_enr(subject.now, peer.enode()).unwrap();
     let [(Packet::EnrRequest(_), hash)] = subject.sent_to(&peer)[..] else { panic!() };
     let forged = enr_response(hash, &Peer::new(2).record(9));

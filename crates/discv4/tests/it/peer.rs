@@ -122,6 +122,15 @@ pub(crate) fn pong(subject: &Subject, ping_hash: B256) -> Packet {
     Packet::Pong(Pong { to, ping_hash, expiration: subject.expiration(), enr_seq: None })
 }
 
+/// A ping or a pong that says the number of its sender's record.
+pub(crate) fn with_seq(packet: Packet, seq: u64) -> Packet {
+    match packet {
+        Packet::Ping(ping) => Packet::Ping(Ping { enr_seq: Some(seq), ..ping }),
+        Packet::Pong(pong) => Packet::Pong(Pong { enr_seq: Some(seq), ..pong }),
+        other => other,
+    }
+}
+
 pub(crate) fn find_node(subject: &Subject, target: PublicKey) -> Packet {
     Packet::FindNode(FindNode { target, expiration: subject.expiration() })
 }

@@ -49,7 +49,7 @@ use serve::StateViews;
 use std::collections::BTreeMap;
 use std::hash::RandomState;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -116,6 +116,8 @@ struct Shared {
     states: StateViews,
     /// Whether peers' transactions are taken.
     accepts: AtomicBool,
+    /// Messages of more transactions than the pool takes at once that are on their way into it.
+    bursts: AtomicUsize,
     pool_slots: Semaphore,
     fetcher: Mutex<TxFetcher>,
     /// There is something new to fetch.
@@ -153,6 +155,7 @@ impl Peers {
             serve_slots: Semaphore::new(serve::SERVED_AT_ONCE),
             states: StateViews::new(),
             accepts: AtomicBool::new(false),
+            bursts: AtomicUsize::new(0),
             pool_slots: Semaphore::new(POOL_BATCHES),
             fetcher: Mutex::new(TxFetcher::new()),
             fetch: Notify::new(),

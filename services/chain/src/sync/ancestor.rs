@@ -39,8 +39,9 @@ impl AncestorSearch {
     pub(crate) fn new(genesis: BlockRef, local: u64, remote: u64) -> Self {
         let top = local.min(remote);
         let from = top.saturating_sub(MAX_HEADERS);
-        // Some lie above our head, should the peer's be lower than it said.
-        let count = (local.saturating_sub(from) / SAMPLE_STEP + 1).min(2 * MAX_HEADERS / SAMPLE_STEP);
+        let ours = (local.saturating_sub(from) / SAMPLE_STEP + 1).min(2 * MAX_HEADERS / SAMPLE_STEP);
+        // ethereumjs gives no headers at all when the last one's step leads beyond its head.
+        let count = (remote.saturating_sub(from) / SAMPLE_STEP).clamp(1, ours);
         Self {
             stage: Stage::Samples { from, count, genesis, above: top.saturating_add(1) },
             floor: local.saturating_sub(MAX_FORK),
@@ -53,7 +54,7 @@ impl AncestorSearch {
             Stage::Samples { from, count, .. } => HeadersRequest {
                 start: Start::Number(from),
                 limit: count,
-                skip: SAMPLE_STEP - 1,
+                skip: if count == 1 { 0 } else { SAMPLE_STEP - 1 },
                 reverse: false,
             },
             Stage::Halves { known, unknown } => {
@@ -73,7 +74,8 @@ impl AncestorSearch {
                 let right = |(place, header): (u64, &SealedHeader)| {
                     header.inner().number == from.saturating_add(place.saturating_mul(SAMPLE_STEP))
                 };
-                if headers.is_empty() || !(0..).zip(headers).all(right) {
+                // None is no fault: a peer's chain may be shorter by now, and some give all or nothing.
+                if !(0..).zip(headers).all(right) {
                     return Err(Fault::WrongHeaders);
                 }
                 let samples = || headers.iter().zip(held.iter().copied());
@@ -121,15 +123,27 @@ mod tests {
 
     /// Searches between two chains that are the same up to `fork`.
     fn search(fork: u64, local: u64, remote: u64) -> (Result<BlockRef, Fault>, usize) {
+        search_with(fork, local, remote, |_| false)
+    }
+
+    /// The same with a peer that gives nothing to the requests that `refuses`.
+    fn search_with(
+        fork: u64,
+        local: u64,
+        remote: u64,
+        refuses: impl Fn(HeadersRequest) -> bool,
+    ) -> (Result<BlockRef, Fault>, usize) {
         let genesis = block_ref(&header(0, 0));
         let mut search = AncestorSearch::new(genesis, local, remote);
         for asked in 1..40 {
-            let HeadersRequest { start: Start::Number(from), limit, skip, .. } = search.request() else {
+            let request = search.request();
+            let HeadersRequest { start: Start::Number(from), limit, skip, .. } = request else {
                 panic!("by number")
             };
             assert!(limit <= MAX_HEADERS);
+            let given = if refuses(request) { 0 } else { limit };
             let numbers =
-                (0..limit).map(|place| from + place * (skip + 1)).filter(|number| *number <= remote);
+                (0..given).map(|place| from + place * (skip + 1)).filter(|number| *number <= remote);
             let headers: Vec<_> = numbers.map(|number| header(number, u64::from(number > fork))).collect();
             let held: Vec<_> =
                 headers.iter().map(|header| header.inner().number <= fork.min(local)).collect();
@@ -142,24 +156,55 @@ mod tests {
         panic!("no end")
     }
 
+    /// How deep the fork lies, our head, and the peer's.
+    const CASES: [(u64, u64, u64); 15] = [
+        (0, 0, 1000),
+        (0, 1, 1),
+        (0, 500, 700),
+        (1, 500, 700),
+        (500, 500, 700),
+        (499, 500, 501),
+        (430, 500, 9000),
+        (7, 9000, 9500),
+        (8999, 9000, 9001),
+        (300, 900, 300),
+        (250, 900, 300),
+        (59_321, 60_000, 70_000),
+        (0, 0, 10),
+        (0, 0, 31),
+        (12, 12, 13),
+    ];
+
     #[test]
     fn the_fork_is_found_wherever_it_lies() {
-        let cases = [
-            (0, 0, 1000),
-            (0, 1, 1),
-            (0, 500, 700),
-            (1, 500, 700),
-            (500, 500, 700),
-            (499, 500, 501),
-            (430, 500, 9000),
-            (7, 9000, 9500),
-            (8999, 9000, 9001),
-            (300, 900, 300),
-            (250, 900, 300),
-            (59_321, 60_000, 70_000),
-        ];
-        for (fork, local, remote) in cases {
+        for (fork, local, remote) in CASES {
             let (found, asked) = search(fork, local, remote);
+            assert_eq!(found, Ok(block_ref(&header(fork, 0))), "{fork} {local} {remote}");
+            assert!(asked <= 20, "{asked} requests for {fork} {local} {remote}");
+        }
+    }
+
+    /// To ask it for such is to get nothing from ethereumjs.
+    #[test]
+    fn nothing_is_asked_for_that_leads_beyond_the_peers_head() {
+        for (fork, local, remote) in CASES {
+            let beyond = |request: HeadersRequest| {
+                let HeadersRequest { start: Start::Number(from), limit, skip, .. } = request else {
+                    panic!("by number")
+                };
+                let reach = if limit == 1 { from } else { from + limit * (skip + 1) };
+                assert!(reach <= remote, "{request:?} of a peer at block {remote}");
+                false
+            };
+            let (found, _) = search_with(fork, local, remote, beyond);
+            assert_eq!(found, Ok(block_ref(&header(fork, 0))), "{fork} {local} {remote}");
+        }
+    }
+
+    #[test]
+    fn a_peer_without_samples_is_searched_by_halves() {
+        for (fork, local, remote) in CASES {
+            let (found, asked) = search_with(fork, local, remote, |request| request.limit > 1);
             assert_eq!(found, Ok(block_ref(&header(fork, 0))), "{fork} {local} {remote}");
             assert!(asked <= 20, "{asked} requests for {fork} {local} {remote}");
         }
@@ -181,7 +226,6 @@ mod tests {
     fn other_headers_than_asked_for_are_a_fault() {
         let genesis = block_ref(&header(0, 0));
         let mut search = AncestorSearch::new(genesis, 100, 100);
-        assert_eq!(search.answer(&[], &[]), Err(Fault::WrongHeaders));
         assert_eq!(search.answer(&[header(3, 0)], &[true]), Err(Fault::WrongHeaders));
         search.answer(&[header(0, 0)], &[true]).unwrap();
         assert_eq!(search.answer(&[header(51, 0)], &[true]), Err(Fault::WrongHeaders));

@@ -3,7 +3,7 @@
 
 use super::ancestor::SealedHeader;
 use super::headers;
-use super::network::PeerId;
+use super::network::{PeerId, RequestError};
 use crate::bulk::weight;
 use alloy_consensus::proofs::{
     calculate_ommers_root, calculate_transaction_root, calculate_withdrawals_root,
@@ -211,6 +211,12 @@ impl BodyQueue {
         }
     }
 
+    /// Whether the next block's body is one that none of `peers` has.
+    pub(crate) fn is_next_lacking(&self, peers: &[PeerId]) -> bool {
+        let Some(Entry { state: State::Wanted, lacking, .. }) = self.entries.front() else { return false };
+        peers.iter().all(|peer| lacking.contains(peer))
+    }
+
     /// The next block, if its body is there.
     pub(crate) fn pop(&mut self) -> Option<(Block, usize)> {
         if !matches!(self.entries.front()?.state, State::Done(..)) {
@@ -258,6 +264,18 @@ impl BodyQueue {
     }
 }
 
+/// Bodies with their roots, computed off the async threads.
+pub(crate) async fn with_roots(bodies: Vec<Body>) -> Result<Vec<(Body, BodyRoots)>, RequestError> {
+    let compute = move || {
+        let with_roots = |body: Body| {
+            let roots = BodyRoots::of(&body);
+            (body, roots)
+        };
+        bodies.into_iter().map(with_roots).collect()
+    };
+    tokio::task::spawn_blocking(compute).await.map_err(|_| RequestError::Gone)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +284,7 @@ mod tests {
 
     const ONE: PeerId = PeerId::repeat_byte(1);
     const TWO: PeerId = PeerId::repeat_byte(2);
+    const THREE: PeerId = PeerId::repeat_byte(3);
 
     fn body(nonce: u64) -> Body {
         let transaction = TxLegacy { nonce, ..TxLegacy::default() };
@@ -337,6 +356,11 @@ mod tests {
         assert_eq!(lacked.len(), 1);
         assert_eq!(queue.deliver(TWO, &lacked, Vec::new()), Delivery::Lacking);
         assert!(queue.reserve(TWO, 4).is_empty());
+        assert!(!queue.is_next_lacking(&[ONE, TWO]), "the first is there");
+        assert_eq!(popped(&mut queue), [1]);
+        assert!(queue.is_next_lacking(&[ONE, TWO]) && !queue.is_next_lacking(&[ONE, TWO, THREE]));
+        assert_eq!(queue.reserve(THREE, 1).len(), 1);
+        assert!(!queue.is_next_lacking(&[ONE, TWO]), "somebody is asked");
     }
 
     #[test]

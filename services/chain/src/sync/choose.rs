@@ -1,5 +1,5 @@
 //! Which peer to sync with: the one that claims the best chain, if that is better than ours. Those that were at fault
-//! have to wait.
+//! have to wait: shortly while there is nobody else to sync with, and longer otherwise.
 
 use super::network::{Fault, PeerHead, PeerId, PeerView};
 use crate::chain::Head;
@@ -12,6 +12,10 @@ use tokio::time::Instant;
 const SHUNNED: Duration = Duration::from_mins(5);
 /// The same for who was only slow.
 const SHUNNED_SHORTLY: Duration = Duration::from_secs(30);
+/// A request of a sync is given up after this long. With a peer's estimates it may be sooner.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for a peer that syncs came to nothing with again and again: it may be a slow one.
+const MOST_PATIENCE: Duration = Duration::from_secs(40);
 /// A chain that moved so often, one sync after the other, is a fault.
 const MOST_MOVES: u32 = 3;
 /// Announced blocks further ahead are a reason to sync at once: the block fetcher does not take them.
@@ -22,12 +26,34 @@ const MOST_PEERS: usize = 1024;
 /// What is remembered of peers from one sync to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Chooser {
-    shunned: B256Map<Instant>,
+    shunned: B256Map<Shunned>,
+    /// How often syncs with a peer have stalled.
+    stalls: B256Map<u32>,
     moves: B256Map<u32>,
     /// Heads that turned out to be no better than ours.
     dull: B256Map<B256>,
     /// The highest blocks that were announced.
     announced: B256Map<(B256, u64)>,
+}
+
+/// How long a peer is not synced with.
+#[derive(Clone, Copy, Debug)]
+struct Shunned {
+    /// If there is nobody else.
+    alone: Instant,
+    /// If there is.
+    until: Instant,
+}
+
+/// How to sync.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Whose chain.
+    pub(crate) master: PeerView,
+    /// No request takes longer.
+    pub(crate) patience: Duration,
+    /// Peers that stalled before: they are asked after the others.
+    pub(crate) doubtful: Vec<PeerId>,
 }
 
 impl Chooser {
@@ -39,13 +65,28 @@ impl Chooser {
         ours: &Head,
         merged: bool,
     ) -> Option<PeerView> {
-        self.shunned.retain(|_, until| now < *until);
+        self.shunned.retain(|_, shunned| now < shunned.until);
         self.announced.retain(|peer, _| peers.iter().any(|view| view.id == *peer));
         self.moves.retain(|peer, _| peers.iter().any(|view| view.id == *peer));
         self.dull.retain(|peer, _| peers.iter().any(|view| view.id == *peer));
-        let trusted = |peer: &&PeerView| !self.shunned.contains_key(&peer.id);
-        let by_status = peers.iter().filter(trusted).copied();
-        let by_announcement = peers.iter().filter(trusted).filter_map(|peer| {
+        self.stalls.retain(|peer, _| peers.iter().any(|view| view.id == *peer));
+        let waits = |peer: &PeerId, until: fn(&Shunned) -> Instant| {
+            self.shunned.get(peer).is_some_and(|shunned| now < until(shunned))
+        };
+        let trusted = |peer: &PeerId| !waits(peer, |shunned| shunned.until);
+        let forgiven = |peer: &PeerId| !waits(peer, |shunned| shunned.alone);
+        self.best_of(peers, &trusted, ours, merged).or_else(|| self.best_of(peers, &forgiven, ours, merged))
+    }
+
+    fn best_of(
+        &self,
+        peers: &[PeerView],
+        may: &dyn Fn(&PeerId) -> bool,
+        ours: &Head,
+        merged: bool,
+    ) -> Option<PeerView> {
+        let by_status = peers.iter().filter(|peer| may(&peer.id)).copied();
+        let by_announcement = peers.iter().filter(|peer| may(&peer.id)).filter_map(|peer| {
             let (hash, number) = *self.announced.get(&peer.id)?;
             let head = PeerHead { hash, number: Some(number), total_difficulty: None };
             Some(PeerView { id: peer.id, head }).filter(|_| number > ours.block.number.saturating_add(1))
@@ -82,13 +123,24 @@ impl Chooser {
     /// The peer did wrong.
     pub(crate) fn shun(&mut self, now: Instant, peer: PeerId, fault: &Fault) {
         let while_ = if fault.is_severe() { SHUNNED } else { SHUNNED_SHORTLY };
-        self.shunned.insert(peer, now + while_);
+        self.shunned.insert(peer, Shunned { alone: now + SHUNNED_SHORTLY, until: now + while_ });
         self.announced.remove(&peer);
+        if *fault == Fault::Stalling {
+            let stalls = self.stalls.entry(peer).or_default();
+            *stalls = stalls.saturating_add(1);
+        }
+    }
+
+    /// How to sync with a peer.
+    pub(crate) fn plan(&self, master: PeerView) -> Plan {
+        let stalls = self.stalls.get(&master.id).copied().unwrap_or_default();
+        let patience = PATIENCE.saturating_mul(1 << stalls.min(2)).min(MOST_PATIENCE);
+        Plan { master, patience, doubtful: self.stalls.keys().copied().collect() }
     }
 
     /// The peer is to be left alone shortly.
     pub(crate) fn pause(&mut self, now: Instant, peer: PeerId, length: Duration) {
-        self.shunned.insert(peer, now + length);
+        self.shunned.insert(peer, Shunned { alone: now + length, until: now + length });
     }
 
     /// The peer's chain changed under a sync; says whether it has done so too often.
@@ -177,6 +229,34 @@ mod tests {
         assert_eq!(best(&mut chooser, &peers, false), Some(2));
         tokio::time::advance(Duration::from_mins(5)).await;
         assert_eq!(best(&mut chooser, &peers, false), Some(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_did_wrong_is_tried_again_soon_when_there_is_nobody_else() {
+        let mut chooser = Chooser::default();
+        let bad = peer(1, Some(3000), None);
+        chooser.shun(Instant::now(), bad.id, &Fault::WrongHeaders);
+        tokio::time::advance(Duration::from_secs(29)).await;
+        assert_eq!(best(&mut chooser, &[bad], false), None);
+        // In the meantime it was away.
+        assert_eq!(best(&mut chooser, &[], false), None);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(best(&mut chooser, &[bad], false), Some(1));
+        assert_eq!(best(&mut chooser, &[bad, peer(2, Some(2000), None)], false), Some(2));
+        // Another that is no further than we are is nobody to sync with.
+        assert_eq!(best(&mut chooser, &[bad, peer(2, Some(1000), None)], false), Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_slow_peer_is_given_more_time_after_each_stall_up_to_a_limit() {
+        let mut chooser = Chooser::default();
+        let slow = peer(1, Some(3000), None);
+        for seconds in [10, 20, 40, 40] {
+            assert_eq!(chooser.plan(slow).patience, Duration::from_secs(seconds));
+            chooser.shun(Instant::now(), slow.id, &Fault::Stalling);
+        }
+        let plan = chooser.plan(peer(2, Some(1), None));
+        assert_eq!((plan.patience, plan.doubtful), (Duration::from_secs(10), vec![slow.id]));
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::ancestor::{AncestorSearch, SealedHeader};
 use super::check::{Rejected, Tip};
+use super::choose::Plan;
 use super::download::Download;
 use super::network::{Fault, HeadersRequest, Network, PeerId, PeerView, RequestError, Start};
 use super::status::SyncStatus;
@@ -14,9 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-
-/// No request takes longer, whatever its own deadline.
-pub(crate) const REQUEST_LIMIT: Duration = Duration::from_mins(1);
 
 /// What a sync works with.
 pub(crate) struct Context {
@@ -39,18 +37,20 @@ impl Context {
     }
 
     /// Headers that the master must give.
-    async fn ask(&self, master: PeerId, request: HeadersRequest) -> Result<Vec<SealedHeader>, SyncError> {
-        let answer = timeout(REQUEST_LIMIT, self.network.headers(master, request)).await;
-        match answer.unwrap_or(Err(RequestError::Timeout)) {
-            Ok(headers) => Ok(sealed(headers)),
-            Err(error) => Err(master_failed(master, &error)),
-        }
+    async fn ask(
+        &self,
+        master: PeerId,
+        patience: Duration,
+        request: HeadersRequest,
+    ) -> Result<Vec<SealedHeader>, SyncError> {
+        let answer = limited("headers", patience, self.network.headers(master, request)).await;
+        answer.map(sealed).map_err(|error| master_failed(master, &error))
     }
 
     /// The header of the master's head, if its chain is better than ours.
-    async fn head_of(&self, master: &PeerView) -> Result<SealedHeader, SyncError> {
+    async fn head_of(&self, master: &PeerView, patience: Duration) -> Result<SealedHeader, SyncError> {
         let request = HeadersRequest::one(Start::Hash(master.head.hash));
-        let mut headers = self.ask(master.id, request).await?;
+        let mut headers = self.ask(master.id, patience, request).await?;
         let head = headers.pop().filter(|head| headers.is_empty() && head.hash() == master.head.hash);
         let head = head.ok_or(SyncError::Fault(master.id, Fault::NoHead))?;
         let hash = head.hash();
@@ -73,12 +73,12 @@ impl Context {
     }
 
     /// The newest block that the master's chain and ours have in common.
-    async fn ancestor(&self, master: PeerId, remote: u64) -> Result<BlockRef, SyncError> {
+    async fn ancestor(&self, master: PeerId, patience: Duration, remote: u64) -> Result<BlockRef, SyncError> {
         let local = self.chain.head().block.number;
         let genesis = BlockRef { number: 0, hash: self.chain.spec.genesis_hash() };
         let mut search = AncestorSearch::new(genesis, local, remote);
         loop {
-            let headers = self.ask(master, search.request()).await?;
+            let headers = self.ask(master, patience, search.request()).await?;
             let hashes: Vec<B256> = headers.iter().map(SealedHeader::hash).collect();
             let held = move |chain: &Chain| {
                 let held = |hash: &B256| Ok(chain.store.block_number(hash)?.is_some());
@@ -101,19 +101,16 @@ impl Context {
 
     /// Fetches and imports what the master's chain has above ours. Cancelled, it ends once nothing is imported any
     /// more.
-    pub(crate) async fn synchronise(
-        &self,
-        master: PeerView,
-        token: &CancellationToken,
-    ) -> Result<(), SyncError> {
-        let begin = token.run_until_cancelled(self.begin(&master)).await;
+    pub(crate) async fn synchronise(&self, plan: Plan, token: &CancellationToken) -> Result<(), SyncError> {
+        let begin = token.run_until_cancelled(self.begin(&plan)).await;
         let tip = begin.unwrap_or(Err(SyncError::Cancelled))?;
-        Download::new(self, master, tip).run(token).await
+        Download::new(self, plan, tip).run(token).await
     }
 
-    async fn begin(&self, master: &PeerView) -> Result<Tip, SyncError> {
-        let head = self.head_of(master).await?;
-        let ancestor = self.ancestor(master.id, head.inner().number).await?;
+    async fn begin(&self, plan: &Plan) -> Result<Tip, SyncError> {
+        let Plan { master, patience, .. } = plan;
+        let head = self.head_of(master, *patience).await?;
+        let ancestor = self.ancestor(master.id, *patience, head.inner().number).await?;
         let tip = self.tip_at(ancestor).await?;
         let (number, hash) = (head.inner().number, head.hash());
         if number > ancestor.number.saturating_add(1) {
@@ -132,6 +129,23 @@ pub(crate) fn sealed(headers: Vec<Header>) -> Vec<SealedHeader> {
         SealedHeader::new_unchecked(header, hash)
     };
     headers.into_iter().map(seal).collect()
+}
+
+/// A request that is given up after `patience`, whatever its own deadline; counted.
+pub(crate) async fn limited<T>(
+    kind: &'static str,
+    patience: Duration,
+    request: impl Future<Output = Result<T, RequestError>>,
+) -> Result<T, RequestError> {
+    let result = timeout(patience, request).await.unwrap_or(Err(RequestError::Timeout));
+    let outcome = match &result {
+        Ok(_) => "answered",
+        Err(RequestError::Timeout) => "timeout",
+        Err(RequestError::Gone) => "gone",
+        Err(RequestError::Malformed(_)) => "malformed",
+    };
+    metrics::counter!("quintet_chain_sync_requests_total", "kind" => kind, "outcome" => outcome).increment(1);
+    result
 }
 
 /// What follows when the master does not answer.

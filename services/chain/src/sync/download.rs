@@ -11,9 +11,10 @@
 
 use super::SyncError;
 use super::ancestor::{SealedHeader, block_ref};
-use super::bodies::{BodyQueue, BodyRoots, Delivery};
+use super::bodies::{BodyQueue, BodyRoots, Delivery, with_roots};
 use super::check::{Refusal, Tip, check_headers};
-use super::context::{Context, REQUEST_LIMIT, master_failed, sealed};
+use super::choose::Plan;
+use super::context::{Context, limited, master_failed, sealed};
 use super::feed::{Feed, import_session};
 use super::headers::{Ask, HeaderChain, Verdict};
 use super::network::{Fault, Kind, PeerId, PeerView, RequestError, Start};
@@ -26,11 +27,10 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use quintet_types::Body;
 use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// Requests of a kind that one peer has at a time.
@@ -73,6 +73,8 @@ type Session = JoinHandle<Result<Summary, ImportError<Infallible>>>;
 pub(crate) struct Download<'a> {
     context: &'a Context,
     master: PeerView,
+    /// No request takes longer.
+    patience: Duration,
     headers: HeaderChain,
     /// The last header that was checked.
     tip: Tip,
@@ -92,18 +94,21 @@ impl Drop for Download<'_> {
 
 impl<'a> Download<'a> {
     /// Above `tip`, the ancestor.
-    pub(crate) fn new(context: &'a Context, master: PeerView, tip: Tip) -> Self {
+    pub(crate) fn new(context: &'a Context, plan: Plan, tip: Tip) -> Self {
         let options = &context.options;
+        let Plan { master, patience, doubtful } = plan;
+        let doubtful = doubtful.into_iter().map(|peer| (peer, Slot { strikes: 1, ..Slot::default() }));
         Self {
             context,
             master,
+            patience,
             headers: HeaderChain::new(block_ref(&tip.header)),
             tip,
             checking: false,
             bodies: BodyQueue::new(options.body_bytes),
             feed: Arc::new(Feed::new(options.feed_bytes)),
             session: None,
-            slots: B256Map::default(),
+            slots: doubtful.collect(),
             tasks: FuturesUnordered::new(),
         }
     }
@@ -188,25 +193,30 @@ impl<'a> Download<'a> {
         if room && let Some(ask) = self.headers.ask_master() {
             self.ask_for_headers(self.master.id, ask);
         }
+        // Who was silent is asked once the others have no more to give.
         peers.sort_by_cached_key(|peer| {
-            std::cmp::Reverse(network.capacity(*peer, Kind::Bodies, TARGET_ROUND_TRIP))
+            let strikes = self.slots.get(peer).map_or(0, |slot| slot.strikes);
+            (strikes, std::cmp::Reverse(network.capacity(*peer, Kind::Bodies, TARGET_ROUND_TRIP)))
         });
-        let now = Instant::now();
+        let (now, mut busy) = (Instant::now(), false);
         for peer in peers {
             let slot = self.slot(peer);
-            if slot.excluded || slot.rests_until.is_some_and(|until| now < until) {
+            let silent = slot.strikes > 0;
+            if slot.excluded || slot.rests_until.is_some_and(|until| now < until) || (silent && busy) {
                 continue;
             }
+            let most = if silent { 1 } else { IN_FLIGHT };
             let (mut headers, mut bodies) = (slot.headers, slot.bodies);
-            while headers < IN_FLIGHT
+            while headers < most
                 && let Some(ask) = self.headers.ask_fill(peer, !room)
             {
                 self.ask_for_headers(peer, ask);
                 headers += 1;
             }
-            while bodies < IN_FLIGHT && self.ask_for_bodies(peer) {
+            while bodies < most && self.ask_for_bodies(peer) {
                 bodies += 1;
             }
+            busy |= !silent && headers + bodies > 0;
             let slot = self.slot(peer);
             (slot.headers, slot.bodies) = (headers, bodies);
         }
@@ -216,8 +226,9 @@ impl<'a> Download<'a> {
     fn ask_for_headers(&self, peer: PeerId, ask: Ask) {
         let network = Arc::clone(&self.context.network);
         let (Ask::Skeleton(request) | Ask::Tail(request) | Ask::Fill(request)) = ask;
+        let patience = self.patience;
         let task = async move {
-            let result = limited("headers", network.headers(peer, request)).await.map(sealed);
+            let result = limited("headers", patience, network.headers(peer, request)).await.map(sealed);
             match (ask, request.start) {
                 (Ask::Fill(_), Start::Number(from)) => Done::Fill { peer, from, result },
                 (Ask::Skeleton(_), _) => Done::Skeleton(result),
@@ -229,15 +240,18 @@ impl<'a> Download<'a> {
 
     /// Asks a peer for the next bodies; says whether there was something to ask.
     fn ask_for_bodies(&mut self, peer: PeerId) -> bool {
+        let silent = self.slot(peer).strikes > 0;
         let capacity = self.context.network.capacity(peer, Kind::Bodies, TARGET_ROUND_TRIP);
+        let capacity = if silent { 1 } else { capacity };
         let asked = self.bodies.reserve(peer, capacity.clamp(1, MAX_BODIES));
         if asked.is_empty() {
             return false;
         }
         let network = Arc::clone(&self.context.network);
         let hashes = asked.iter().map(SealedHeader::hash).collect();
+        let patience = self.patience;
         let task = async move {
-            let result = limited("bodies", network.bodies(peer, hashes)).await;
+            let result = limited("bodies", patience, network.bodies(peer, hashes)).await;
             let result = match result {
                 Ok(bodies) => with_roots(bodies).await,
                 Err(error) => Err(error),
@@ -423,11 +437,21 @@ impl<'a> Download<'a> {
             && !self.context.chain.spec.is_merged_after(self.tip.total_difficulty)
     }
 
-    /// Whether nobody has what is left to fetch.
+    /// Whether nobody has what is left to fetch, and all before it is imported.
     fn is_stuck(&self) -> bool {
+        if self.session.is_some() || !self.feed.is_empty() || self.checking {
+            return false;
+        }
         let now = Instant::now();
         let resting = self.slots.values().any(|slot| slot.rests_until.is_some_and(|until| now < until));
-        self.tasks.is_empty() && self.session.is_none() && !resting
+        (self.tasks.is_empty() && !resting) || self.is_next_lacking()
+    }
+
+    /// Whether no peer that may be asked has what all else waits for.
+    fn is_next_lacking(&self) -> bool {
+        let mut peers: Vec<PeerId> = self.context.network.peers().iter().map(|peer| peer.id).collect();
+        peers.retain(|peer| !self.slots.get(peer).is_some_and(|slot| slot.excluded));
+        self.bodies.is_next_lacking(&peers) || self.bodies.is_empty() && self.headers.is_next_lacking(&peers)
     }
 
     /// All is imported: whether the chain is the one that was promised.
@@ -455,32 +479,4 @@ async fn joined(
     let ended = running.await;
     *session = None;
     ended
-}
-
-/// A request with a deadline, counted.
-async fn limited<T>(
-    kind: &'static str,
-    request: impl Future<Output = Result<T, RequestError>>,
-) -> Result<T, RequestError> {
-    let result = timeout(REQUEST_LIMIT, request).await.unwrap_or(Err(RequestError::Timeout));
-    let outcome = match &result {
-        Ok(_) => "answered",
-        Err(RequestError::Timeout) => "timeout",
-        Err(RequestError::Gone) => "gone",
-        Err(RequestError::Malformed(_)) => "malformed",
-    };
-    metrics::counter!("quintet_chain_sync_requests_total", "kind" => kind, "outcome" => outcome).increment(1);
-    result
-}
-
-/// Bodies with their roots, computed off the async threads.
-async fn with_roots(bodies: Vec<Body>) -> Result<Vec<(Body, BodyRoots)>, RequestError> {
-    let compute = move || {
-        let with_roots = |body: Body| {
-            let roots = BodyRoots::of(&body);
-            (body, roots)
-        };
-        bodies.into_iter().map(with_roots).collect()
-    };
-    tokio::task::spawn_blocking(compute).await.map_err(|_| RequestError::Gone)
 }

@@ -78,8 +78,8 @@ impl Driver {
             peers.retain(|peer| peer.head.number != Some(next));
         }
         let master = self.chooser.best(Instant::now(), &peers, &ours, merged)?;
-        let token = self.token.clone();
-        let sync = async move { context.synchronise(master, &token).await };
+        let (token, plan) = (self.token.clone(), self.chooser.plan(master));
+        let sync = async move { context.synchronise(plan, &token).await };
         Some((master.id, sync.boxed()))
     }
 

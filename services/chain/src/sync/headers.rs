@@ -242,6 +242,12 @@ impl HeaderChain {
         }
     }
 
+    /// Whether the next headers in order are ones that none of `peers` has.
+    pub(crate) fn is_next_lacking(&self, peers: &[PeerId]) -> bool {
+        let Some(Segment { state: State::Wanted, lacking, .. }) = self.segments.front() else { return false };
+        peers.iter().all(|peer| lacking.contains(peer))
+    }
+
     /// The next headers in order, once they are there.
     pub(crate) fn take(&mut self) -> Option<Vec<SealedHeader>> {
         if !matches!(self.segments.front()?.state, State::Done(_)) {
@@ -340,8 +346,10 @@ mod tests {
         let (request, from) = request_of(headers.ask_fill(OTHER, true).unwrap());
         assert_eq!(headers.fill(OTHER, from, serve(&theirs, request)), Verdict::Lacking);
         assert_eq!(headers.ask_fill(OTHER, true), None);
+        assert!(headers.is_next_lacking(&[OTHER]) && !headers.is_next_lacking(&[OTHER, MASTER]));
         let (again, same) = request_of(headers.ask_fill(MASTER, true).unwrap());
         assert_eq!((again, same), (request, from));
+        assert!(!headers.is_next_lacking(&[OTHER]), "somebody is asked");
         assert_eq!(headers.fill(MASTER, from, serve(&ours, request)), Verdict::Good);
         assert_eq!(headers.take().unwrap().len(), 192);
         let (_, from) = request_of(headers.ask_fill(OTHER, true).unwrap());

@@ -8,7 +8,9 @@ use alloy_primitives::{Address, B256, TxKind, U256};
 use quintet_chain::ChainServer;
 use quintet_chain::peers::PeerChange;
 use quintet_chain_api::{BuildRequest, ChainClient};
-use quintet_eth_wire::{BlockHashNumber, EthMessage, EthVersion, NewBlock, PooledHashes, Tagged};
+use quintet_eth_wire::{
+    BlockHashNumber, EthMessage, EthVersion, MAX_TRANSACTIONS_SIZE, NewBlock, PooledHashes, Tagged,
+};
 use quintet_service::Service;
 use quintet_service::grpc::Transport;
 use quintet_testkit::accounts::dev_account;
@@ -164,6 +166,31 @@ async fn transactions_of_peers_come_into_the_pool_and_go_on() {
     link.say(1, &EthMessage::Transactions(vec![poor.clone()]));
     link.assert_silent().await;
     assert!(!is_pooled(&client(&rig), &poor).await);
+}
+
+#[tokio::test]
+async fn what_comes_together_goes_on_together_and_is_given_together() {
+    let rig = dev();
+    let mut link = rig.link(1).await;
+    up(&rig, &mut link, 1..=2, EthVersion::Eth68).await;
+    // Eight batches of the pool.
+    let transactions: Vec<TxEnvelope> = (0..1024).map(|nonce| transfer(0, nonce, 1)).collect();
+    link.say(1, &EthMessage::Transactions(transactions.clone()));
+    let (mut told, mut messages) = (Vec::new(), 0);
+    while told.len() < transactions.len() {
+        let (to, EthMessage::Transactions(got)) = link.message().await else { panic!() };
+        assert_eq!(to, [peer(2)]);
+        assert!(alloy_rlp::encode(&got).len() <= MAX_TRANSACTIONS_SIZE + 16);
+        told.extend(got);
+        messages += 1;
+    }
+    assert_eq!(told, transactions);
+    assert!(messages <= 4, "{messages}");
+    // An answer is as long as it may be in bytes, however many they are.
+    let body: Vec<B256> = transactions.iter().map(|transaction| *transaction.tx_hash()).collect();
+    link.say(2, &EthMessage::GetPooledTransactions(Tagged { id: 5, body }));
+    let (_, answer) = link.message().await;
+    assert_eq!(answer, EthMessage::PooledTransactions(Tagged { id: 5, body: transactions }));
 }
 
 #[tokio::test]

@@ -368,6 +368,31 @@ async fn slots_of_all(
     };
     let hashes: Vec<B256> = nodes.nodes.iter().map(keccak256).collect();
     assert_eq!(hashes, [root, storage_root]);
+    odd_paths(link, root, largest, storage_root).await;
+}
+
+/// What leads nowhere has an empty node in its place; accounts that are not there have nothing.
+async fn odd_paths(link: &mut Script, root: B256, account: B256, storage_root: B256) {
+    let whole = || Bytes::from(vec![0]);
+    let [account, absent] =
+        [account, B256::repeat_byte(1)].map(|hash| Bytes::copy_from_slice(hash.as_slice()));
+    let paths = vec![
+        vec![Bytes::from(vec![7; 55])],
+        vec![Bytes::from(vec![0x20])],
+        vec![Bytes::from([&[0], account.as_ref()].concat())],
+        vec![whole()],
+        vec![account, Bytes::from(vec![0; 40]), whole()],
+        vec![absent, whole(), whole()],
+        vec![Bytes::from(vec![1]), whole()],
+        vec![Bytes::from([&[0x11], root.as_slice()].concat())],
+    ];
+    let request = GetTrieNodes { id: 7, root, paths, bytes: 1 << 20 };
+    let SnapMessage::TrieNodes(nodes) = snap(link, SnapMessage::GetTrieNodes(request)).await else {
+        panic!()
+    };
+    let hashes: Vec<B256> = nodes.nodes.iter().map(keccak256).collect();
+    let none = KECCAK256_EMPTY;
+    assert_eq!(hashes, [none, none, none, root, none, storage_root, none]);
 }
 
 async fn codes_of_all(link: &mut Script, accounts: &BTreeMap<B256, TrieAccount>) {

@@ -3,7 +3,7 @@
 use crate::fixture::Bare;
 use crate::sync_net::{SimNet, SimPeer, Syncing, whole_chain};
 use alloy_rlp::Decodable;
-use quintet_chain::sync::{Fault, SyncOptions};
+use quintet_chain::sync::{Fault, Start, SyncOptions};
 use quintet_chain::{BulkOptions, ChainServer};
 use quintet_chain_api::ChainClient;
 use quintet_chainspec::ChainSpec;
@@ -138,6 +138,41 @@ async fn a_sync_goes_on_after_a_restart() {
     let again = net.peer(1).unwrap().bodies_given.load(Ordering::Relaxed) - given;
     assert!(again as u64 <= 600 - reached, "{again} bodies for what was above block {reached}");
     node.assert_whole();
+}
+
+/// It gives no headers at all when the last one's step leads beyond its head, as ethereumjs does.
+fn all_or_nothing(blocks: &[Block]) -> SimPeer {
+    let head = blocks.len() as u64 - 1;
+    SimPeer::new(1, blocks).with_headers(move |request, headers| {
+        let Start::Number(from) = request.start else { return Some(headers) };
+        let beyond = from + request.limit * request.skip > head;
+        Some(if beyond { Vec::new() } else { headers })
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_gives_all_headers_or_none() {
+    let mut trunk = Generator::new(Options::small(Network::Ethash));
+    let common = grow(&mut trunk, 230, 0);
+    let (mut slow, mut fast) = (trunk.branch(1), trunk.branch(2));
+    let ours = [&common[..], &grow(&mut slow, 20, 60)[1..]].concat();
+    let theirs = [&common[..], &grow(&mut fast, 21, 3)[1..]].concat();
+    // What we have, and what it has: from genesis on, near its head, and on another branch.
+    for (ours, theirs) in [
+        (&common[..1], &common[..8]),
+        (&common[..1], &common[..20]),
+        (&common[..12], &common[..14]),
+        (&common[..221], &common[..]),
+        (&ours[..], &theirs[..]),
+    ] {
+        let node = Bare::temporary(trunk.spec());
+        node.import_all(ours, &BulkOptions::default()).unwrap();
+        let net = SimNet::new([all_or_nothing(theirs)]);
+        let syncing = Syncing::start(&node.chain, &net);
+        syncing.until_head(Duration::from_secs(30), last_hash(theirs)).await;
+        syncing.stop().await;
+        net.has_no_faults();
+    }
 }
 
 /// Our chain is the other branch, and the fork is deeper than side chains are executed.

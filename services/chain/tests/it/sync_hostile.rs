@@ -132,6 +132,87 @@ async fn a_chain_without_bodies() {
     node.assert_whole();
 }
 
+/// A heavier branch that nobody gives the bodies of, the peer that told of it included.
+#[tokio::test(start_paused = true)]
+async fn a_branch_without_bodies_costs_seconds() {
+    let mut trunk = Generator::new(Options::small(Network::Ethash));
+    let common = grow(&mut trunk, 2, 0);
+    let (mut one, mut other) = (trunk.branch(1), trunk.branch(2));
+    let honest = [&common[..], &grow(&mut one, 48, 0)[1..]].concat();
+    let hidden = [&common[..], &grow(&mut other, 120, 0)[1..]].concat();
+    // As of a peer that gave none before, one is asked for at a time.
+    let meagre = |mut peer: SimPeer| {
+        peer.capacity = 1;
+        peer
+    };
+    for bodies in [Some(Vec::new()), None] {
+        let node = Bare::temporary(trunk.spec());
+        let hostile =
+            SimPeer::new(1, &hidden).claiming(boast(&honest)).with_bodies(move |_, _| bodies.clone());
+        let net = SimNet::new([meagre(hostile), meagre(SimPeer::new(2, &honest))]);
+        let syncing = Syncing::start(&node.chain, &net);
+        syncing.until_head(Duration::from_secs(30), last_hash(&honest)).await;
+        syncing.stop().await;
+        assert_eq!(net.faults_of(1), [Fault::Stalling]);
+        assert_eq!(net.faults_of(2), [], "the honest peer is blameless");
+    }
+}
+
+/// The master gives every 192nd header of it, and nobody those between.
+#[tokio::test(start_paused = true)]
+async fn a_branch_without_headers_costs_seconds() {
+    let (spec, blocks) = chain_of(Network::Ethash, 900);
+    let node = Bare::temporary(&spec);
+    let hostile = SimPeer::new(1, &blocks).with_headers(|request, headers| {
+        let between = request.skip == 0 && request.limit > 1;
+        Some(if between { Vec::new() } else { headers })
+    });
+    let net = SimNet::new([hostile, SimPeer::new(2, &blocks[..100])]);
+    let syncing = Syncing::start(&node.chain, &net);
+    syncing.until_head(Duration::from_secs(5), blocks[99].header.hash_slow()).await;
+    syncing.stop().await;
+    assert_eq!(net.faults_of(1), [Fault::Stalling]);
+    assert_eq!(net.faults_of(2), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_peer_costs_seconds() {
+    let (spec, blocks) = chain_of(Network::Ethash, 300);
+    for answers in [0, 1, 2, 5] {
+        let node = Bare::temporary(&spec);
+        let counter = Arc::new(AtomicUsize::new(0));
+        let (headers, bodies) = (Arc::clone(&counter), counter);
+        let talks = move |counter: &AtomicUsize| counter.fetch_add(1, Ordering::Relaxed) < answers;
+        let hostile = SimPeer::new(1, &blocks)
+            .claiming(boast(&blocks))
+            .with_headers(move |_, answer| talks(&headers).then_some(answer))
+            .with_bodies(move |_, answer| talks(&bodies).then_some(answer));
+        let net = SimNet::new([hostile, SimPeer::new(2, &blocks)]);
+        let syncing = Syncing::start(&node.chain, &net);
+        syncing.until_head(Duration::from_secs(25), last_hash(&blocks)).await;
+        syncing.stop().await;
+        assert_eq!(net.faults_of(2), []);
+    }
+}
+
+/// It was wrong once, and there is nobody else.
+#[tokio::test(start_paused = true)]
+async fn the_only_peer_is_tried_again_after_a_fault() {
+    let (spec, blocks) = chain_of(Network::Ethash, 100);
+    let node = Bare::temporary(&spec);
+    let foreign = blocks[7].header.clone();
+    let net = SimNet::new([SimPeer::new(1, &blocks).with_headers(move |request, headers| {
+        let by_number = matches!(request.start, Start::Number(_));
+        Some(if by_number { vec![foreign.clone()] } else { headers })
+    })]);
+    let syncing = Syncing::start(&node.chain, &net);
+    syncing.until(LIMIT, "a fault", |_| net.faults_of(1) == [Fault::WrongHeaders]).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    net.join(SimPeer::new(1, &blocks));
+    syncing.until_head(Duration::from_mins(1), last_hash(&blocks)).await;
+    syncing.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn lying_difficulties() {
     let (spec, blocks) = chain_of(Network::Ethash, 300);

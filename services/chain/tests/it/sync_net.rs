@@ -27,6 +27,8 @@ pub(crate) struct SimPeer {
     places: HashMap<B256, usize>,
     pub(crate) head: PeerHead,
     pub(crate) latency: Duration,
+    /// How many items it is thought to give.
+    pub(crate) capacity: usize,
     /// Bodies of one answer at most.
     pub(crate) most_bodies: usize,
     pub(crate) headers: Option<Tamper<HeadersRequest, Header>>,
@@ -48,6 +50,7 @@ impl SimPeer {
             places: hashes.iter().enumerate().map(|(place, hash)| (*hash, place)).collect(),
             head: PeerHead { hash, number: None, total_difficulty: Some(difficulty) },
             latency: Duration::from_millis(50),
+            capacity: 32,
             most_bodies: 128,
             headers: None,
             bodies: None,
@@ -200,7 +203,8 @@ impl SimNet {
     }
 }
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// What requests take at most while nothing is known of the peers' speed.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 #[tonic::async_trait]
 impl Network for SimNet {
@@ -221,8 +225,8 @@ impl Network for SimNet {
         self.answer(peer, |peer| peer.serve_bodies(&hashes)).await
     }
 
-    fn capacity(&self, _: PeerId, _: Kind, _: Duration) -> usize {
-        32
+    fn capacity(&self, peer: PeerId, _: Kind, _: Duration) -> usize {
+        self.peers.lock().unwrap().get(&peer).map_or(1, |peer| peer.capacity)
     }
 
     fn penalise(&self, peer: PeerId, fault: &Fault) {

@@ -4,6 +4,7 @@
 
 mod events;
 mod restrict;
+mod subnets;
 
 use crate::candidates::{Candidates, Found};
 use crate::error::DiscoveryError;
@@ -94,9 +95,6 @@ impl V5 {
         config.disable_enr_update();
         let events = Events::default();
         config.executor(Box::new(events.clone()));
-        if !address.ip().is_loopback() {
-            config.ip_limit();
-        }
         let slot = match &parts.netrestrict {
             Some(networks) => {
                 Some(Slot::take(networks).ok_or_else(|| failed(&"too many restricted nodes in a process"))?)
@@ -150,15 +148,25 @@ impl V5 {
             Event::UnrecognizedFrame(frame) => foreign(frame.src_address, frame.packet),
             Event::SessionEstablished(enr, address) => self.met(&enr, address),
             Event::NodeInserted { node_id, .. } => {
-                let known = self.discv5.find_enr(&node_id);
-                if known.and_then(|enr| from_enr(&enr)).is_some_and(|record| !self.is_allowed(&record)) {
-                    self.discv5.remove_node(&node_id);
+                if let Some(enr) = self.discv5.find_enr(&node_id) {
+                    self.check_inserted(&enr);
                 }
             }
             // Among them requests of protocols within the protocol, of which we have none: dropping one answers with
             // nothing.
             _ => {}
         }
+    }
+
+    /// Takes a node out of the table again that may not be in it; whether it stays.
+    fn check_inserted(&self, enr: &discv5::Enr) -> bool {
+        let is_allowed = from_enr(enr).is_none_or(|record| self.is_allowed(&record));
+        let others = self.discv5.table_entries_enr();
+        let stays = is_allowed && !subnets::is_crowded(&self.local.key().node_id(), enr, &others);
+        if !stays {
+            self.discv5.remove_node(&enr.node_id());
+        }
+        stays
     }
 
     /// Takes note of a node that answered, and asks it where it sees us.
@@ -263,7 +271,7 @@ impl V5 {
         let enr = to_enr(record).filter(|_| is_other && self.is_allowed(record));
         // What cannot be reached over this kind of address is refused with a warning: it is asked for first.
         let enr = enr.filter(|enr| self.discv5.ip_mode().get_contactable_addr(enr).is_some());
-        enr.is_some_and(|enr| self.discv5.add_enr(enr).is_ok())
+        enr.is_some_and(|enr| self.discv5.add_enr(enr.clone()).is_ok() && self.check_inserted(&enr))
     }
 
     /// The table.

@@ -27,72 +27,61 @@ fn node(params: &mut Params<'_>) -> Result<NodeRecord, RpcError> {
     Ok(NodeRecord { enr: Bytes::new(), enode: enode.to_string() })
 }
 
-/// `admin_addPeer`: a node to be connected with from now on.
-pub(super) fn add_peer<'a>(
-    shared: &'a Shared,
-    mut params: Params<'a>,
-    out: &'a mut Output,
-) -> BoxFuture<'a, Result<(), RpcError>> {
-    async move {
-        let node = node(&mut params)?;
-        shared.p2p.add_peer(node).await.map_err(unavailable)?;
-        json::boolean(&mut out.json, true);
-        Ok(())
-    }
-    .boxed()
+type Done<'a> = BoxFuture<'a, Result<(), RpcError>>;
+
+/// What is to become of a node.
+#[derive(Clone, Copy)]
+enum Change {
+    Add,
+    Remove,
+    Trust,
+    Distrust,
 }
 
-/// `admin_removePeer`.
-pub(super) fn remove_peer<'a>(
-    shared: &'a Shared,
-    mut params: Params<'a>,
-    out: &'a mut Output,
-) -> BoxFuture<'a, Result<(), RpcError>> {
-    async move {
-        let node = node(&mut params)?;
-        shared.p2p.remove_peer(node).await.map_err(unavailable)?;
-        json::boolean(&mut out.json, true);
-        Ok(())
-    }
-    .boxed()
+async fn change(
+    shared: &Shared,
+    mut params: Params<'_>,
+    out: &mut Output,
+    change: Change,
+) -> Result<(), RpcError> {
+    let (node, p2p) = (node(&mut params)?, &shared.p2p);
+    let changed = match change {
+        Change::Add => p2p.add_peer(node).await,
+        Change::Remove => p2p.remove_peer(node).await,
+        Change::Trust => p2p.add_trusted_peer(node).await,
+        Change::Distrust => p2p.remove_trusted_peer(node).await,
+    };
+    changed.map_err(unavailable)?;
+    json::boolean(&mut out.json, true);
+    Ok(())
+}
+
+/// `admin_addPeer`: a node to be connected with from now on.
+pub(super) fn add_peer<'a>(shared: &'a Shared, params: Params<'a>, out: &'a mut Output) -> Done<'a> {
+    change(shared, params, out, Change::Add).boxed()
+}
+
+/// `admin_removePeer`: not any more.
+pub(super) fn remove_peer<'a>(shared: &'a Shared, params: Params<'a>, out: &'a mut Output) -> Done<'a> {
+    change(shared, params, out, Change::Remove).boxed()
 }
 
 /// `admin_addTrustedPeer`: a node that may connect beyond the limit of peers.
-pub(super) fn add_trusted_peer<'a>(
-    shared: &'a Shared,
-    mut params: Params<'a>,
-    out: &'a mut Output,
-) -> BoxFuture<'a, Result<(), RpcError>> {
-    async move {
-        let node = node(&mut params)?;
-        shared.p2p.add_trusted_peer(node).await.map_err(unavailable)?;
-        json::boolean(&mut out.json, true);
-        Ok(())
-    }
-    .boxed()
+pub(super) fn add_trusted_peer<'a>(shared: &'a Shared, params: Params<'a>, out: &'a mut Output) -> Done<'a> {
+    change(shared, params, out, Change::Trust).boxed()
 }
 
 /// `admin_removeTrustedPeer`: it stays connected.
 pub(super) fn remove_trusted_peer<'a>(
     shared: &'a Shared,
-    mut params: Params<'a>,
+    params: Params<'a>,
     out: &'a mut Output,
-) -> BoxFuture<'a, Result<(), RpcError>> {
-    async move {
-        let node = node(&mut params)?;
-        shared.p2p.remove_trusted_peer(node).await.map_err(unavailable)?;
-        json::boolean(&mut out.json, true);
-        Ok(())
-    }
-    .boxed()
+) -> Done<'a> {
+    change(shared, params, out, Change::Distrust).boxed()
 }
 
 /// `admin_peers`.
-pub(super) fn peers<'a>(
-    shared: &'a Shared,
-    params: Params<'a>,
-    out: &'a mut Output,
-) -> BoxFuture<'a, Result<(), RpcError>> {
+pub(super) fn peers<'a>(shared: &'a Shared, params: Params<'a>, out: &'a mut Output) -> Done<'a> {
     async move {
         params.end()?;
         let peers = shared.p2p.peers().await.map_err(unavailable)?;
@@ -103,11 +92,7 @@ pub(super) fn peers<'a>(
 }
 
 /// `admin_nodeInfo`.
-pub(super) fn node_info<'a>(
-    shared: &'a Shared,
-    params: Params<'a>,
-    out: &'a mut Output,
-) -> BoxFuture<'a, Result<(), RpcError>> {
+pub(super) fn node_info<'a>(shared: &'a Shared, params: Params<'a>, out: &'a mut Output) -> Done<'a> {
     async move {
         params.end()?;
         let node = shared.p2p.local_node().await.map_err(unavailable)?;
@@ -184,7 +169,7 @@ fn write_peer(out: &mut Vec<u8>, peer: &Peer) {
     object.end();
 }
 
-/// What the peer's status said. From eth/69 on there is no difficulty in it.
+/// What the peer has, as far as it said so. From eth/69 on there is no difficulty.
 fn write_eth(out: &mut Vec<u8>, peer: &Peer) {
     let Some(status) = &peer.eth else { return json::string(out, "handshake") };
     let mut eth = Object::new(out);
@@ -200,11 +185,7 @@ fn write_eth(out: &mut Vec<u8>, peer: &Peer) {
 }
 
 /// `admin_datadir`.
-pub(super) fn datadir<'a>(
-    shared: &'a Shared,
-    params: Params<'a>,
-    out: &'a mut Output,
-) -> BoxFuture<'a, Result<(), RpcError>> {
+pub(super) fn datadir<'a>(shared: &'a Shared, params: Params<'a>, out: &'a mut Output) -> Done<'a> {
     async move {
         params.end()?;
         let Some(path) = &shared.datadir else {

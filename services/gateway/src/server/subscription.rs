@@ -15,6 +15,7 @@ use crate::render;
 use alloy_primitives::hex;
 use quintet_chain_api::SyncProgress;
 use quintet_p2p_api::{PeerEvent, PeerEventKind};
+use quintet_rlpx::DisconnectReason;
 use quintet_types::{PoolTransaction, TraceContext};
 use std::collections::BTreeMap;
 
@@ -286,7 +287,11 @@ fn write_peer_event(out: &mut Vec<u8>, event: &PeerEvent) {
     object.string("peer", &hex::encode(event.peer));
     match &event.kind {
         PeerEventKind::Added => {}
-        PeerEventKind::Dropped(reason) => object.string("error", &reason.to_string()),
+        PeerEventKind::Dropped(reason) => {
+            // Reasons have one byte.
+            let reason = DisconnectReason::from_code(u8::try_from(*reason).unwrap_or(u8::MAX));
+            object.string("error", &reason.to_string());
+        }
         PeerEventKind::Sent(message) | PeerEventKind::Received(message) => {
             let protocol =
                 message.capability.split_once('/').map_or(message.capability.as_str(), |(name, _)| name);

@@ -98,6 +98,23 @@ async fn an_oversize_frame_is_refused_by_its_header() {
 }
 
 #[tokio::test]
+async fn who_is_refused_in_the_middle_of_a_message_hears_why() {
+    let mut target = Target::start(&limits()).await;
+    // Hellos that are too large by far: all of it is sent before anything is read.
+    for megabytes in [2, 4, 6] {
+        let mut hostile = Wire::dial(&target.node.enode()).await;
+        hostile.send(HELLO, &vec![1; megabytes << 20]).await;
+        assert_eq!(hostile.reason().await, Some(DisconnectReason::ProtocolError), "{megabytes} MiB");
+    }
+    // And a message that no limit allows.
+    let mut hostile = target.hostile().await;
+    hostile.codec.set_snappy(false);
+    hostile.send(ETH + 4, &vec![1; 15 << 20]).await;
+    hostile.codec.set_snappy(true);
+    target.assert_banned(hostile, DisconnectReason::ProtocolError).await;
+}
+
+#[tokio::test]
 async fn codes_that_nobody_has_cost_the_session_and_in_the_end_a_ban() {
     let mut target = Target::start(&limits()).await;
     // The first has no protocol, the second no message; a second status is out of order. Each takes 50 points.

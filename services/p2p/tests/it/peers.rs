@@ -6,6 +6,7 @@ use crate::wire::Wire;
 use futures::StreamExt;
 use quintet_chain_api::{LinkCommand, LinkFrame, WireProtocol};
 use quintet_enode::Enode;
+use quintet_eth_wire::{BlockRange, EthMessage, EthVersion};
 use quintet_p2p::Settings;
 use quintet_p2p_api::PeerEventKind;
 use std::time::Duration;
@@ -61,8 +62,22 @@ async fn two_nodes_connect_and_exchange_messages() {
         (peer.local_address.as_str(), &peer.remote_address),
         (back.remote_address.as_str(), &back.local_address)
     );
+    let mut spoken = peer.capabilities.clone();
+    spoken.sort_unstable();
+    let eths = ["eth/63", "eth/66", "eth/67", "eth/68", "eth/69", "snap/1"];
+    assert_eq!(spoken, eths, "all that it can");
     let eth = peer.eth.expect("past the status");
     assert_eq!((eth.version, eth.total_difficulty, eth.head), (69, None, status_at(0).head));
+
+    // What it tells of its chain is seen.
+    let latest = status_at(9).head;
+    let range = BlockRange { earliest: 0, latest: latest.number, latest_hash: latest.hash };
+    let update = EthMessage::BlockRangeUpdate(range);
+    chains[1].send(nodes[0].id(), 17, update.encode(EthVersion::Eth69).to_vec());
+    assert_eq!(chains[0].message().await.code, 17);
+    assert_eq!(nodes[0].peers().await[0].eth.expect("past the status").head, latest);
+    let event = timeout(DEADLINE, events.next()).await.expect("in time").expect("a stream");
+    assert!(matches!(event.expect("an event").kind, PeerEventKind::Sent(update) if update.code == 17));
 
     // The other chain wants it gone; it is told so, and dials no more once it is no static node.
     nodes[0].client.remove_peer(record(nodes[1].enode())).await.expect("taken");

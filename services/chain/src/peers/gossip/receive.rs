@@ -11,6 +11,7 @@ use alloy_primitives::B256;
 use quintet_eth_wire::PooledHashes;
 use quintet_txpool::PoolError;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Transactions that are given to the pool at once (geth's `addTxsBatchSize`).
@@ -26,6 +27,22 @@ struct Tally {
     known: usize,
     underpriced: usize,
     refused: usize,
+}
+
+/// A message that goes into the pool by parts: what becomes of it is told to others as one.
+struct Burst<'a>(&'a AtomicUsize);
+
+impl<'a> Burst<'a> {
+    fn begin(bursts: &'a AtomicUsize) -> Self {
+        bursts.fetch_add(1, Ordering::AcqRel);
+        Self(bursts)
+    }
+}
+
+impl Drop for Burst<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Transactions were broadcast.
@@ -90,6 +107,7 @@ pub(crate) async fn take_in(
     }
     let mut delivered = Vec::with_capacity(transactions.len());
     let mut offence = None;
+    let burst = (transactions.len() > BATCH).then(|| Burst::begin(&peers.shared.bursts));
     let mut rest = transactions.into_iter().peekable();
     while rest.peek().is_some() {
         let batch: Vec<TxEnvelope> = rest.by_ref().take(BATCH).collect();
@@ -110,6 +128,7 @@ pub(crate) async fn take_in(
             tokio::time::sleep(REST).await;
         }
     }
+    drop(burst);
     let liars = peers.shared.fetcher.lock().delivered(peer.id, &delivered, direct, Instant::now());
     peers.shared.fetch.notify_one();
     for liar in liars {

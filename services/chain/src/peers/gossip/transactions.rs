@@ -15,14 +15,22 @@ use quintet_eth_wire::{
 use quintet_service::propagation;
 use quintet_types::{PoolTransaction, TraceContext};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// A transaction of more bytes is announced only (geth's `txMaxBroadcastSize`).
 const MAX_BROADCAST_SIZE: usize = 4096;
-/// Transactions that are sent on together.
-const BATCH: usize = 1024;
+/// Transactions that are sent on together: those of one announcement.
+const BATCH: usize = MAX_ANNOUNCEMENTS;
+/// What follows a transaction within this time is sent on with it.
+const QUIET: Duration = Duration::from_millis(50);
+/// How long a transaction waits for others at most.
+const WAIT: Duration = Duration::from_millis(100);
+/// How long it waits for the rest of a peer's message, which goes into the pool by parts and goes on as one, as in geth.
+const BURST_WAIT: Duration = Duration::from_secs(1);
 /// How long the rest of a message to a new peer may wait for room on its link.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -55,27 +63,45 @@ pub(crate) async fn relay(
     mut pending: Receiver<Arc<PoolTransaction>>,
     token: CancellationToken,
 ) -> Result<(), crate::ChainError> {
-    loop {
-        let first = match token.run_until_cancelled(pending.recv()).await {
-            None | Some(Err(RecvError::Closed)) => break,
-            Some(Err(RecvError::Lagged(missed))) => {
-                metrics::counter!("quintet_chain_peer_unrelayed_transactions_total").increment(missed);
-                continue;
-            }
-            Some(Ok(first)) => first,
-        };
-        let mut batch = vec![first];
-        while batch.len() < BATCH
-            && let Ok(next) = pending.try_recv()
-        {
-            batch.push(next);
-        }
+    let shared = Arc::clone(&peers.shared);
+    while let Some(batch) = token.run_until_cancelled(gather(&mut pending, &shared.bursts)).await.flatten() {
         if !peers.is_empty() {
             peers.broadcast_transactions(batch);
         }
     }
     token.cancelled().await;
     Ok(())
+}
+
+/// Waits for transactions, and takes those that come together; `None` once there will be no more. While there are
+/// `bursts`, more will come.
+async fn gather<T: Clone>(pending: &mut Receiver<T>, bursts: &AtomicUsize) -> Option<Vec<T>> {
+    let mut batch = vec![next(pending).await?];
+    let start = Instant::now();
+    while batch.len() < BATCH {
+        // Looked at first: what a burst has brought by its end is there to be received.
+        let more = bursts.load(Ordering::Acquire) > 0;
+        let end = start + if more { BURST_WAIT } else { WAIT };
+        match timeout_at(end.min(Instant::now() + QUIET), next(pending)).await {
+            Ok(Some(next)) => batch.push(next),
+            Err(_) if more && Instant::now() < end => {}
+            // If there are no more, the next call says so.
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Some(batch)
+}
+
+async fn next<T: Clone>(pending: &mut Receiver<T>) -> Option<T> {
+    loop {
+        match pending.recv().await {
+            Ok(next) => return Some(next),
+            Err(RecvError::Closed) => return None,
+            Err(RecvError::Lagged(missed)) => {
+                metrics::counter!("quintet_chain_peer_unrelayed_transactions_total").increment(missed);
+            }
+        }
+    }
 }
 
 impl Peers {
@@ -217,5 +243,81 @@ pub(crate) async fn greet(peers: &Peers, peer: &Arc<Peer>) {
     };
     if tokio::time::timeout(GREETING_TIMEOUT, messages).await.is_err() {
         tracing::debug!(peer = %peer.id, "The pool's transactions were not all told to a new peer: its link is slow");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BATCH, BURST_WAIT, QUIET, WAIT, gather};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+    use tokio::sync::broadcast;
+    use tokio::time::{Instant, sleep};
+
+    const TICK: Duration = Duration::from_millis(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_together_is_gathered() {
+        let (sender, mut pending) = broadcast::channel(2 * BATCH);
+        tokio::spawn(async move {
+            for pause in [QUIET / 2, QUIET / 2, QUIET * 2] {
+                (0..128).for_each(|n| drop(sender.send(n)));
+                sleep(pause).await;
+            }
+            sender.send(128).unwrap();
+        });
+        let (start, none) = (Instant::now(), AtomicUsize::new(0));
+        assert_eq!(gather(&mut pending, &none).await.unwrap().len(), 3 * 128);
+        assert!(start.elapsed() <= WAIT + TICK);
+        assert_eq!(gather(&mut pending, &none).await.unwrap(), [128]);
+        assert_eq!(gather(&mut pending, &none).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_parts_of_a_burst_go_on_as_one() {
+        let (sender, mut pending) = broadcast::channel(2 * BATCH);
+        let bursts = Arc::new(AtomicUsize::new(1));
+        let ended = Arc::clone(&bursts);
+        tokio::spawn(async move {
+            for _ in 0..4 {
+                (0..128).for_each(|n| drop(sender.send(n)));
+                sleep(WAIT * 2).await;
+            }
+            ended.store(0, Ordering::Release);
+            sleep(BURST_WAIT * 2).await;
+            ended.store(1, Ordering::Release);
+            sender.send(1).unwrap();
+            sleep(BURST_WAIT * 2).await;
+        });
+        let start = Instant::now();
+        assert_eq!(gather(&mut pending, &bursts).await.unwrap().len(), 4 * 128);
+        assert!(start.elapsed() <= WAIT * 8 + QUIET + TICK);
+        // One that does not end is not waited for.
+        while bursts.load(Ordering::Acquire) == 0 {
+            sleep(TICK).await;
+        }
+        let start = Instant::now();
+        assert_eq!(gather(&mut pending, &bursts).await.unwrap(), [1]);
+        assert!(start.elapsed() <= BURST_WAIT + TICK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_waits_for_long_and_batches_are_bounded() {
+        let (sender, mut pending) = broadcast::channel(4 * BATCH);
+        (0..=BATCH).for_each(|n| drop(sender.send(n)));
+        let (start, none) = (Instant::now(), AtomicUsize::new(0));
+        assert_eq!(gather(&mut pending, &none).await.unwrap().len(), BATCH);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!(gather(&mut pending, &none).await.unwrap(), [BATCH]);
+        // A stream that never ends.
+        tokio::spawn(async move {
+            while sender.send(0).is_ok() {
+                sleep(QUIET / 5).await;
+            }
+        });
+        let start = Instant::now();
+        gather(&mut pending, &none).await.unwrap();
+        assert!(start.elapsed() <= WAIT + TICK);
     }
 }

@@ -3,13 +3,15 @@
 use crate::pool::TransactionPool;
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::B256;
-use quintet_eth_wire::{ListBuilder, MAX_POOLED_REQUEST, SOFT_RESPONSE_SIZE};
+use quintet_eth_wire::{ListBuilder, SOFT_RESPONSE_SIZE};
 
-/// The transactions that the pool has, in the order asked for, with their blobs.
+/// Hashes that are looked up for one request: more than the smallest transactions that an answer holds.
+const MAX_LOOKUPS: usize = SOFT_RESPONSE_SIZE / 64;
+
+/// The transactions that the pool has, in the order asked for, with their blobs: as many as an answer holds, as in geth.
 pub(super) fn transactions(pool: &TransactionPool, hashes: &[B256]) -> ListBuilder {
     let mut list = ListBuilder::new();
-    // Nobody has reason to ask for more, and an answer may be shorter than what is asked.
-    for hash in hashes.iter().take(MAX_POOLED_REQUEST) {
+    for hash in hashes.iter().take(MAX_LOOKUPS) {
         if list.size() >= SOFT_RESPONSE_SIZE {
             break;
         }

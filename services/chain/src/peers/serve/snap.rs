@@ -157,7 +157,8 @@ fn codes(chain: &Chain, request: &GetByteCodes) -> Result<Vec<ByteString>, Chain
     Ok(codes)
 }
 
-/// Trie nodes by their paths.
+/// Trie nodes by their paths. In the place of one that is not there is an empty string; an account that is not there is
+/// passed over with its paths, as in geth.
 fn trie_nodes(nodes: &dyn NodeReader, request: &GetTrieNodes) -> Result<Vec<ByteString>, ChainError> {
     let (limit, start) = (soft_limit(request.bytes), Instant::now());
     let mut found = Vec::new();
@@ -167,14 +168,18 @@ fn trie_nodes(nodes: &dyn NodeReader, request: &GetTrieNodes) -> Result<Vec<Byte
             [] => continue,
             [path] => (Owner::State, std::slice::from_ref(path)),
             [account, paths @ ..] => match B256::try_from(&account[..]) {
-                Ok(hashed) => (Owner::Storage(hashed), paths),
-                Err(_) => continue,
+                Ok(hashed) if walk::prove(nodes, &Owner::State, &hashed)?.1.is_some() => {
+                    (Owner::Storage(hashed), paths)
+                }
+                _ if start.elapsed() > MAX_TRIE_NODE_TIME => break,
+                _ => continue,
             },
         };
         for path in paths {
-            // A path that is none ends the set, as in geth.
-            let Some(path) = compact_path(path) else { break };
-            let node = nodes.node(&owner, &path)?.unwrap_or_default();
+            let node = match compact_path(path) {
+                Some(path) => nodes.node(&owner, &path)?.unwrap_or_default(),
+                None => ByteString::new(),
+            };
             size = size.saturating_add(node.len());
             found.push(node);
             if size > limit || found.len() >= MAX_TRIE_NODE_LOOKUPS || start.elapsed() > MAX_TRIE_NODE_TIME {
@@ -185,10 +190,11 @@ fn trie_nodes(nodes: &dyn NodeReader, request: &GetTrieNodes) -> Result<Vec<Byte
     Ok(found)
 }
 
-/// Reads a path in compact encoding: a flag for an odd number of nibbles, then the nibbles.
+/// Reads a path in compact encoding: a flag for an odd number of nibbles, then the nibbles. `None` for one that is longer
+/// than a key, or is flagged to lead to a value: no node is there.
 fn compact_path(encoded: &[u8]) -> Option<Nibbles> {
     let Some((first, rest)) = encoded.split_first() else { return Some(Nibbles::new()) };
-    if rest.len() > HASH_LENGTH {
+    if *first >= 0x20 || rest.len() > HASH_LENGTH {
         return None;
     }
     let mut path = Nibbles::new();
@@ -212,6 +218,7 @@ mod tests {
         assert_eq!(compact_path(&[0x00, 0x12]), path(&[1, 2]));
         assert_eq!(compact_path(&[0x11, 0x23, 0x45]), path(&[1, 2, 3, 4, 5]));
         assert_eq!(compact_path(&[0; 34]), None);
+        assert_eq!(compact_path(&[0x20]), None, "a value's");
         assert_eq!(compact_path(&[0x11; 33]), None, "longer than a key");
     }
 }
