@@ -47,7 +47,7 @@ peers: setup bins
 
 ## Fuzzes every decoder of foreign bytes for some seconds; `fuzz/run.sh TARGET 600` does it thoroughly for one.
 FUZZ_SECONDS ?= 5
-fuzz:
+fuzz: setup
 	@fuzz/run.sh all $(FUZZ_SECONDS)
 
 ## Runs every conformance vector and prints a table; `make test` runs a sample.

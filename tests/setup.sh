@@ -31,6 +31,8 @@ need() {
 }
 
 need cc build-essential
+# The fuzzer is in C++.
+need c++ g++
 need pkg-config pkg-config
 need curl curl ca-certificates
 need zstd zstd

@@ -127,7 +127,7 @@ async fn a_transaction_is_traced_from_the_wallet_to_the_subscriber() {
     let spans = collector.spans();
     let added = check_request(&spans);
     check_block(&spans, added, hash);
-    let services = ["quintet-gateway", "quintet-chain", "quintet-miner"];
+    let services = ["quintet-gateway", "quintet-chain", "quintet-miner", "quintet-p2p"];
     assert!(spans.iter().all(|span| services.contains(&span.service.as_str())), "{spans}");
 }
 
