@@ -7,7 +7,7 @@ import { createSocket } from 'node:dgram';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export { sleep };
@@ -66,13 +66,14 @@ export function scratch(test) {
 const running = new Set();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 
-/** A child process whose output goes to a file. */
+/** A child process whose output goes to a file, beside which it runs: what it drops there is gone with the test. */
 export class Process {
   constructor(command, args, log, env = {}) {
     this.log = log;
     this.name = args[0] ?? command;
     const file = openSync(log, 'a');
-    this.child = spawn(command, args, { stdio: ['ignore', file, file], env: { ...process.env, ...env } });
+    const options = { cwd: dirname(log), stdio: ['ignore', file, file], env: { ...process.env, ...env } };
+    this.child = spawn(command, args, options);
     closeSync(file);
     running.add(this.child);
     this.ended = new Promise((resolve) => {
