@@ -2,8 +2,7 @@
 
 use crate::cli::{NetworkArgs, SharedArgs};
 use crate::error::NodeError;
-use quintet_chain::sync::{Sync, SyncOptions};
-use quintet_chain::{Chain, ChainServer, PeerLinkServer, Peers};
+use quintet_chain::Chain;
 use quintet_chain_api::ChainClient;
 use quintet_chainspec::ChainSpec;
 use quintet_discovery::Discovery;
@@ -89,13 +88,7 @@ async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), N
     let chain = Chain::open(Arc::clone(&spec), Arc::clone(&store), Arc::clone(&bus), config);
     let chain = Arc::new(chain?);
     quintet_chain::spawn_tasks(&chain, supervisor);
-    let peers = Peers::new(Arc::clone(&chain));
-    peers.spawn(supervisor);
-    let sync = Sync::new(Arc::clone(&chain), Arc::new(peers.clone()), SyncOptions::default());
-    sync.spawn(supervisor);
-    let chain_server = ChainServer::new(chain, supervisor.token()).with_peers(peers.clone());
-    let chain_server = chain_server.with_sync(sync.status()).into_server();
-    let link_server = PeerLinkServer::new(peers, supervisor.token()).into_server();
+    let (chain_server, link_server) = quintet_chain::serve_with_peers(chain, supervisor);
     let chain_client = |caller| ChainClient::new(Transport::local(caller, chain_server.clone()));
 
     let miner = Miner::new(&miner_config, chain_client(Service::Miner), Arc::clone(&bus))?;

@@ -2,6 +2,9 @@
 
 use tonic::{Code, Status};
 
+/// What `chain` answers a miner while the first sync with peers runs.
+pub const MINING_WAITS: &str = "mining waits for the sync with peers";
+
 /// A failed call to `chain`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {

@@ -16,7 +16,7 @@ pub use convert::{
     block_from_bytes, block_id, executed_from_proto, executed_to_proto, pooled_to_proto, quantity, rlp,
     update_from_proto, update_to_proto,
 };
-pub use error::ChainError;
+pub use error::{ChainError, MINING_WAITS};
 pub use link::{
     LinkCommand, LinkCommands, LinkFrame, LinkHello, LinkStatus, PeerLinkClient, PeerMessage, PeerUp,
     SendMessage, Traced, WireProtocol,

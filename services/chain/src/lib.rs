@@ -41,4 +41,4 @@ pub use peers::{PeerLinkServer, Peers};
 pub use pool::TransactionPool;
 pub use process::{ProcessArgs, run};
 pub use server::ChainServer;
-pub use tasks::spawn_tasks;
+pub use tasks::{serve_with_peers, spawn_tasks};

@@ -4,9 +4,7 @@ use crate::chain::Chain;
 use crate::config::{Config, PendingConfig, PoolArgs};
 use crate::error::{ChainError, ProcessError};
 use crate::network::{Network, NetworkArgs};
-use crate::peers::{PeerLinkServer, Peers};
-use crate::server::ChainServer;
-use crate::sync::{Sync, SyncArgs, SyncOptions};
+use crate::sync::SyncArgs;
 use crate::{genesis, probe, tasks};
 use quintet_events::{EventBus, LocalBus, RedisBus};
 use quintet_redis::{Keyspace, Redis, RedisArgs};
@@ -87,15 +85,8 @@ pub async fn run(args: ProcessArgs, context: Context) -> Result<(), ProcessError
         supervisor.spawn("events probe", task);
     }
     let server = GrpcServer::bind(&args.grpc, readiness.clone()).await?;
-    let peers = Peers::new(Arc::clone(&chain));
-    peers.spawn(supervisor);
-    let sync = Sync::new(Arc::clone(&chain), Arc::new(peers.clone()), SyncOptions::default());
-    sync.spawn(supervisor);
-    let chain_server =
-        ChainServer::new(chain, supervisor.token()).with_peers(peers.clone()).with_sync(sync.status());
-    let server = server
-        .with(chain_server.into_server())
-        .with(PeerLinkServer::new(peers, supervisor.token()).into_server());
+    let (calls, link) = tasks::serve_with_peers(chain, supervisor);
+    let server = server.with(calls).with(link);
     supervisor.spawn("gRPC server", server.serve(supervisor.token()));
     store_check.ok();
     Ok(())

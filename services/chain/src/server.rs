@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use quintet_chain_api::{
-    BuildRequest, PendingVersion, block_from_bytes, block_id, executed_to_proto, pooled_to_proto, quantity,
-    rlp,
+    BuildRequest, MINING_WAITS, PendingVersion, block_from_bytes, block_id, executed_to_proto,
+    pooled_to_proto, quantity, rlp,
 };
 use quintet_chainspec::{Fork, Genesis};
 use quintet_consensus::fork_of;
@@ -236,7 +236,7 @@ impl ChainService for ChainServer {
         request: Request<proto::BuildBlockRequest>,
     ) -> Answer<proto::BuildBlockResponse> {
         if self.sync.holds_mining() {
-            return Err(Status::unavailable("mining waits for the sync with peers"));
+            return Err(Status::unavailable(MINING_WAITS));
         }
         let request = build_request(request.into_inner())?;
         let Some(work) = self.blocking(move |chain| chain.build(&request)).await? else {

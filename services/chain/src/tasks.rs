@@ -3,8 +3,13 @@
 use crate::chain::Chain;
 use crate::error::ChainError;
 use crate::import::count_published;
+use crate::peers::{PeerLinkServer, Peers};
 use crate::pool::TICK;
+use crate::server::ChainServer;
+use crate::sync::{Sync, SyncOptions};
 use quintet_events::EventBus;
+use quintet_proto::chain::v1::chain_service_server::ChainServiceServer;
+use quintet_proto::chain::v1::peer_link_service_server::PeerLinkServiceServer;
 use quintet_service::{Supervisor, propagation};
 use quintet_types::PoolEvent;
 use std::sync::Arc;
@@ -22,6 +27,20 @@ pub fn spawn_tasks(chain: &Arc<Chain>, supervisor: &Supervisor) {
         supervisor.spawn("pool events", task);
     }
     supervisor.spawn("pool clock", keep_time(Arc::clone(chain), supervisor.token()));
+}
+
+/// Starts sync with peers and what serves them; gives the two services of a chain: its calls, and the link that `p2p` dials.
+pub fn serve_with_peers(
+    chain: Arc<Chain>,
+    supervisor: &Supervisor,
+) -> (ChainServiceServer<ChainServer>, PeerLinkServiceServer<PeerLinkServer>) {
+    let peers = Peers::new(Arc::clone(&chain));
+    peers.spawn(supervisor);
+    let sync = Sync::new(Arc::clone(&chain), Arc::new(peers.clone()), SyncOptions::default());
+    sync.spawn(supervisor);
+    let server =
+        ChainServer::new(chain, supervisor.token()).with_peers(peers.clone()).with_sync(sync.status());
+    (server.into_server(), PeerLinkServer::new(peers, supervisor.token()).into_server())
 }
 
 async fn publish_pool_events(

@@ -4,7 +4,7 @@ use crate::replica::Beat;
 use crate::sealer::Sealer;
 use crate::worker::{Event, Job};
 use alloy_primitives::B256;
-use quintet_chain_api::{BuildRequest, ChainClient, ChainError, ChainHead};
+use quintet_chain_api::{BuildRequest, ChainClient, ChainError, ChainHead, MINING_WAITS};
 use quintet_types::Block;
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -90,7 +90,7 @@ pub(crate) async fn build(chain: ChainClient, token: u64, job: Job) -> Call {
 /// Says why there is no block. That the sync has to end first is said once, not at each try.
 fn report(error: &ChainError) {
     static TOLD: Once = Once::new();
-    if matches!(error, ChainError::Unavailable(text) if text.starts_with("mining waits")) {
+    if matches!(error, ChainError::Unavailable(text) if text.starts_with(MINING_WAITS)) {
         TOLD.call_once(|| tracing::info!(%error, "Mining aborted due to sync"));
         tracing::debug!(%error, "block not built");
     } else {

@@ -175,18 +175,23 @@ async fn a_branch_without_headers_costs_seconds() {
     assert_eq!(net.faults_of(2), []);
 }
 
+/// A peer that says nothing any more after so many answers.
+fn silent_after(answers: usize, blocks: &[Block]) -> SimPeer {
+    let counter = Arc::new(AtomicUsize::new(0));
+    let (headers, bodies) = (Arc::clone(&counter), counter);
+    let talks = move |counter: &AtomicUsize| counter.fetch_add(1, Ordering::Relaxed) < answers;
+    SimPeer::new(1, blocks)
+        .claiming(boast(blocks))
+        .with_headers(move |_, answer| talks(&headers).then_some(answer))
+        .with_bodies(move |_, answer| talks(&bodies).then_some(answer))
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_costs_seconds() {
     let (spec, blocks) = chain_of(Network::Ethash, 300);
     for answers in [0, 1, 2, 5] {
         let node = Bare::temporary(&spec);
-        let counter = Arc::new(AtomicUsize::new(0));
-        let (headers, bodies) = (Arc::clone(&counter), counter);
-        let talks = move |counter: &AtomicUsize| counter.fetch_add(1, Ordering::Relaxed) < answers;
-        let hostile = SimPeer::new(1, &blocks)
-            .claiming(boast(&blocks))
-            .with_headers(move |_, answer| talks(&headers).then_some(answer))
-            .with_bodies(move |_, answer| talks(&bodies).then_some(answer));
+        let hostile = silent_after(answers, &blocks);
         let net = SimNet::new([hostile, SimPeer::new(2, &blocks)]);
         let syncing = Syncing::start(&node.chain, &net);
         syncing.until_head(Duration::from_secs(25), last_hash(&blocks)).await;
@@ -245,13 +250,7 @@ async fn peers_that_fall_silent() {
     // From the beginning, in the search for the ancestor, and in the middle.
     for answers in [0, 1, 2, 5] {
         let node = Bare::temporary(&spec);
-        let counter = Arc::new(AtomicUsize::new(0));
-        let (headers, bodies) = (Arc::clone(&counter), counter);
-        let talks = move |counter: &AtomicUsize| counter.fetch_add(1, Ordering::Relaxed) < answers;
-        let hostile = SimPeer::new(1, &blocks)
-            .claiming(boast(&blocks))
-            .with_headers(move |_, answer| talks(&headers).then_some(answer))
-            .with_bodies(move |_, answer| talks(&bodies).then_some(answer));
+        let hostile = silent_after(answers, &blocks);
         let faults = faults_while_syncing(&node, &blocks, hostile).await;
         assert_eq!(faults.first(), Some(&Fault::Stalling), "after {answers} answers");
     }

@@ -284,6 +284,10 @@ impl Session {
                 self.notices = self.notices.resubscribe();
             }
             let answer = self.subscriptions.answer(&self.dispatcher, &self.caller, &body).await;
+            if !self.subscriptions.has_peer_events() {
+                // What nobody wants to hear any more is not kept for whoever subscribes next.
+                self.peer_events = PeerEvents::default();
+            }
             return self.send(answer).await;
         }
         let Ok(permit) = Arc::clone(&self.requests).acquire_owned().await else { return };

@@ -1,11 +1,12 @@
 //! Gossip of blocks: a new one goes whole to the square root of the peers as soon as its header is known to be valid, and
 //! once it is imported its hash is announced to the rest. Nobody is told what it has.
 
-use crate::peers::peer::{Peer, PeerId, message};
+use super::put;
+use crate::peers::peer::{Peer, PeerId};
 use crate::peers::{Peers, outbox::Outbox};
 use alloy_primitives::{B256, U256};
 use bytes::{Bytes, BytesMut};
-use quintet_chain_api::{Traced, WireProtocol};
+use quintet_chain_api::WireProtocol;
 use quintet_chainspec::Consensus;
 use quintet_eth_wire::{BlockHashNumber, EthMessage, EthMessageId, NewBlock};
 use quintet_service::propagation;
@@ -110,12 +111,7 @@ fn tell(peers: &[Arc<Peer>], block: B256, id: EthMessageId, what: &'static str, 
         }
     }
     for (outbox, protocol, ids) in groups {
-        let recipients = ids.len() as u64;
-        let value = message(ids, protocol, id.code(), payload.clone());
-        let sent = outbox.gossip(Traced { trace: trace.clone(), value });
-        let outcome = if sent { "sent" } else { "dropped" };
-        metrics::counter!("quintet_chain_peer_gossip_total", "kind" => what, "outcome" => outcome)
-            .increment(recipients);
+        put(outbox, protocol, ids, id, payload, what, &trace);
     }
 }
 

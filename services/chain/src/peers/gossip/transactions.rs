@@ -1,9 +1,9 @@
 //! Gossip of the pool's transactions: whole to some peers, announced to the rest; and what a new peer is told.
 
-use super::choice;
+use super::{choice, put};
 use crate::peers::Peers;
 use crate::peers::outbox::Outbox;
-use crate::peers::peer::{Peer, PeerId, message};
+use crate::peers::peer::{Peer, PeerId};
 use alloy_consensus::Typed2718;
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::map::{B256Map, B256Set};
@@ -205,12 +205,7 @@ fn send(peers: &[Arc<Peer>], id: EthMessageId, what: &'static str, payload: &Byt
     let Some(first) = peers.first() else { return };
     let (outbox, protocol): (&Arc<Outbox>, WireProtocol) = (&first.outbox, first.eth());
     let ids: Vec<PeerId> = peers.iter().map(|peer| peer.id).collect();
-    let recipients = ids.len() as u64;
-    let value = message(ids, protocol, id.code(), payload.clone());
-    let sent = outbox.gossip(Traced { trace: trace.clone(), value });
-    let outcome = if sent { "sent" } else { "dropped" };
-    metrics::counter!("quintet_chain_peer_gossip_total", "kind" => what, "outcome" => outcome)
-        .increment(recipients);
+    put(outbox, protocol, ids, id, payload, what, trace);
 }
 
 /// Tells a new peer of all executable transactions: announced, or whole where there are no announcements.
