@@ -13,7 +13,7 @@ set -euo pipefail
 HERE=$PWD
 cd "$(dirname "$0")"
 
-TARGETS=(discv4 record enode auth ack frame hello disconnect eth snap)
+TARGETS=(discv4 record enode auth ack frame hello disconnect eth snap range)
 ETH=(Status NewBlockHashes Transactions GetBlockHeaders BlockHeaders GetBlockBodies BlockBodies NewBlock
      NewPooledTransactionHashes GetPooledTransactions PooledTransactions GetNodeData NodeData GetReceipts Receipts
      BlockRangeUpdate)

@@ -70,6 +70,8 @@ pub fn enode(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     // Names would be looked up; here they have no address.
     let Ok(enode) = Enode::parse_with(text, |_| None) else { return };
+    let url = text.split('#').next().unwrap_or_default();
+    assert!(!url.bytes().any(|byte| byte.is_ascii_control()), "a URL has no control characters");
     let again = enode.to_string().parse::<Enode>();
     // What has no address is written without one, of whichever kind it was.
     let expected = if enode.is_incomplete() { Enode::incomplete(enode.public_key) } else { enode };

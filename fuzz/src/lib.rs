@@ -5,5 +5,6 @@
 
 pub mod discovery;
 pub mod messages;
+pub mod range;
 pub mod seeds;
 pub mod session;

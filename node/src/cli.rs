@@ -90,6 +90,9 @@ pub(crate) struct NodeArgs {
     #[arg(id = "network", long = "network", value_name = "NAME", help = NETWORK_HELP,
         value_parser = quintet_chainspec::PRESETS)]
     pub network: Option<String>,
+    /// Take blocks without a valid proof of work
+    #[arg(id = "fakepow", long = "fakepow")]
+    pub fake_pow: bool,
     /// Ethash's caches.
     #[command(flatten)]
     pub ethash: EthashArgs,

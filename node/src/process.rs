@@ -3,6 +3,7 @@
 use crate::cli::{NetworkArgs, SharedArgs};
 use crate::error::NodeError;
 use quintet_chain::Chain;
+use quintet_chain::sync::SyncMode;
 use quintet_chain_api::ChainClient;
 use quintet_chainspec::ChainSpec;
 use quintet_discovery::Discovery;
@@ -36,6 +37,8 @@ pub(crate) struct Setup {
     pub datadir: Option<PathBuf>,
     /// Who the node is to others; `None` if it has no peers.
     pub network: Option<NetworkArgs>,
+    /// How the chain is fetched from peers.
+    pub sync_mode: SyncMode,
     /// A development network: JSON-RPC is on, with all its namespaces, for every origin.
     pub dev: bool,
 }
@@ -80,7 +83,8 @@ fn open_up(config: &mut GatewayConfig) {
 }
 
 async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), NodeError> {
-    let Setup { spec, store, chain: config, miner: miner_config, signers, datadir, network, dev } = setup;
+    let Setup { spec, store, chain: config, miner: miner_config, signers, datadir, network, sync_mode, dev } =
+        setup;
     let store = offloaded(store);
     let network_id = config.network_id;
     let Context { supervisor, readiness } = &context;
@@ -88,7 +92,7 @@ async fn start(args: SharedArgs, setup: Setup, context: Context) -> Result<(), N
     let chain = Chain::open(Arc::clone(&spec), Arc::clone(&store), Arc::clone(&bus), config);
     let chain = Arc::new(chain?);
     quintet_chain::spawn_tasks(&chain, supervisor);
-    let (chain_server, link_server) = quintet_chain::serve_with_peers(chain, supervisor);
+    let (chain_server, link_server) = quintet_chain::serve_with_peers(chain, sync_mode, supervisor);
     let chain_client = |caller| ChainClient::new(Transport::local(caller, chain_server.clone()));
 
     let miner = Miner::new(&miner_config, chain_client(Service::Miner), Arc::clone(&bus))?;

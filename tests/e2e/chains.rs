@@ -6,9 +6,11 @@ use alloy_primitives::{B256, b256};
 use alloy_rlp::Decodable as _;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use quintet_testkit::generate::{Generator, Network, Options, encode_chain};
 use quintet_testkit::postgres::Postgres;
 use quintet_testkit::process::{Finished, Program};
 use quintet_testkit::vectors::archive;
+use quintet_types::BlockRef;
 use serde_json::Value;
 use std::fs;
 use std::io::Write as _;
@@ -68,6 +70,22 @@ impl Chain {
         let head = (1310, b256!("8e8dfbabab379f2459d97ac3ec2c0ccfbbe920edc5c19043b89dc94f9ec2f707"));
         let genesis = Some(folder.join("foundation.conf.json"));
         Some(Self { genesis, flags: vec!["--fakepow"], file: folder.join("export.rlp"), head })
+    }
+
+    /// A clique network of contracts that come and go: 150 blocks. Its files are put into `folder`.
+    pub(crate) fn generated(folder: &Path) -> Self {
+        let mut generator = Generator::new(Options::small(Network::Clique));
+        let blocks: Vec<_> = (0..150).map(|_| generator.next_block()).collect();
+        let (genesis, file) = (folder.join("genesis.json"), folder.join("chain.rlp"));
+        fs::write(&genesis, generator.genesis_json()).expect("written");
+        fs::write(&file, encode_chain(generator.spec(), &blocks)).expect("written");
+        let BlockRef { number, hash } = generator.head();
+        Self { genesis: Some(genesis), flags: Vec::new(), file, head: (number, hash) }
+    }
+
+    /// Flags that an import of it, or a node on it, needs.
+    pub(crate) fn flags(&self) -> &[&'static str] {
+        &self.flags
     }
 
     /// The bytes of its file.

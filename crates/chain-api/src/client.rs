@@ -70,11 +70,7 @@ impl ChainClient {
     /// Progress of a sync; `None` when not syncing.
     pub async fn sync_status(&self) -> Result<Option<SyncProgress>, ChainError> {
         let response = self.rpc.clone().get_sync_status(proto::GetSyncStatusRequest {}).await?.into_inner();
-        Ok(response.progress.map(|progress| SyncProgress {
-            starting_block: progress.starting_block,
-            current_block: progress.current_block,
-            highest_block: progress.highest_block,
-        }))
+        Ok(response.progress.map(SyncProgress::from))
     }
 
     /// Adds a transaction (EIP-2718 bytes, a blob transaction with its sidecar) to the pool; returns its hash

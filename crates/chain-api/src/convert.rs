@@ -1,6 +1,6 @@
 //! Conversions between domain types and the contract's messages.
 
-use crate::{ChainError, ChainUpdate, PendingVersion, PooledTransaction, diff};
+use crate::{ChainError, ChainUpdate, PendingVersion, PooledTransaction, StateProgress, SyncProgress, diff};
 use alloy_consensus::TxEnvelope;
 use alloy_eips::eip2718::{Decodable2718, Encodable2718};
 use alloy_primitives::{Address, B256, U256};
@@ -54,6 +54,60 @@ pub(crate) fn from_quantity(bytes: &[u8], what: &'static str) -> Result<U256, Ch
 /// When the bytes are not exactly one block.
 pub fn block_from_bytes(bytes: &[u8]) -> Result<Block, ChainError> {
     from_rlp(bytes, "block")
+}
+
+impl From<SyncProgress> for proto::SyncProgress {
+    fn from(progress: SyncProgress) -> Self {
+        let SyncProgress { starting_block, current_block, highest_block, state } = progress;
+        let state = (state != StateProgress::default()).then(|| state.into());
+        Self { starting_block, current_block, highest_block, state }
+    }
+}
+
+impl From<proto::SyncProgress> for SyncProgress {
+    fn from(message: proto::SyncProgress) -> Self {
+        let proto::SyncProgress { starting_block, current_block, highest_block, state } = message;
+        let state = state.map(StateProgress::from).unwrap_or_default();
+        Self { starting_block, current_block, highest_block, state }
+    }
+}
+
+impl From<StateProgress> for proto::StateProgress {
+    fn from(progress: StateProgress) -> Self {
+        Self {
+            accounts: progress.accounts,
+            account_bytes: progress.account_bytes,
+            codes: progress.codes,
+            code_bytes: progress.code_bytes,
+            slots: progress.slots,
+            slot_bytes: progress.slot_bytes,
+            healed_nodes: progress.healed_nodes,
+            healed_node_bytes: progress.healed_node_bytes,
+            healed_codes: progress.healed_codes,
+            healed_code_bytes: progress.healed_code_bytes,
+            missing_nodes: progress.missing_nodes,
+            missing_codes: progress.missing_codes,
+        }
+    }
+}
+
+impl From<proto::StateProgress> for StateProgress {
+    fn from(message: proto::StateProgress) -> Self {
+        Self {
+            accounts: message.accounts,
+            account_bytes: message.account_bytes,
+            codes: message.codes,
+            code_bytes: message.code_bytes,
+            slots: message.slots,
+            slot_bytes: message.slot_bytes,
+            healed_nodes: message.healed_nodes,
+            healed_node_bytes: message.healed_node_bytes,
+            healed_codes: message.healed_codes,
+            healed_code_bytes: message.healed_code_bytes,
+            missing_nodes: message.missing_nodes,
+            missing_codes: message.missing_codes,
+        }
+    }
 }
 
 impl From<PendingVersion> for proto::PendingVersion {
@@ -161,5 +215,35 @@ pub fn update_from_proto(message: &proto::StreamEventsResponse) -> Result<ChainU
             let head = gap.head.as_ref().ok_or(ChainError::Malformed("gap without head"))?;
             Ok(ChainUpdate::Gap(block_ref(head)?))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_told_whole_and_nothing_of_a_state_where_none_is_fetched() {
+        let blocks =
+            SyncProgress { starting_block: 1, current_block: 2, highest_block: 3, ..SyncProgress::default() };
+        let message = proto::SyncProgress::from(blocks);
+        assert_eq!(message.state, None);
+        assert_eq!(SyncProgress::from(message), blocks);
+        let state = StateProgress {
+            accounts: 4,
+            account_bytes: 5,
+            codes: 6,
+            code_bytes: 7,
+            slots: 8,
+            slot_bytes: 9,
+            healed_nodes: 10,
+            healed_node_bytes: 11,
+            healed_codes: 12,
+            healed_code_bytes: 13,
+            missing_nodes: 14,
+            missing_codes: 15,
+        };
+        let progress = SyncProgress { state, ..blocks };
+        assert_eq!(SyncProgress::from(proto::SyncProgress::from(progress)), progress);
     }
 }

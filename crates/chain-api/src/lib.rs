@@ -23,5 +23,5 @@ pub use link::{
 };
 pub use types::{
     BuildRequest, BuiltWork, ChainHead, ChainUpdate, ImportFailure, ImportSummary, NetworkInfo,
-    PendingAnswer, PendingVersion, PoolStatus, PooledTransaction, Submitted, SyncProgress,
+    PendingAnswer, PendingVersion, PoolStatus, PooledTransaction, StateProgress, Submitted, SyncProgress,
 };

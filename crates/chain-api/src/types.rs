@@ -21,8 +21,8 @@ pub struct ChainHead {
     pub total_difficulty: U256,
 }
 
-/// Progress of a sync under way, in block numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Progress of a sync under way: block numbers, and counts of a state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SyncProgress {
     /// Where it began.
     pub starting_block: u64,
@@ -30,6 +30,37 @@ pub struct SyncProgress {
     pub current_block: u64,
     /// The newest block that a peer has told of.
     pub highest_block: u64,
+    /// What was fetched of a state; nothing, if every block is executed.
+    pub state: StateProgress,
+}
+
+/// What was written of a state on its way in from peers. Bytes are those of keys and RLP, of codes and nodes by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateProgress {
+    /// Accounts.
+    pub accounts: u64,
+    /// Their bytes.
+    pub account_bytes: u64,
+    /// Contracts' codes.
+    pub codes: u64,
+    /// Their bytes.
+    pub code_bytes: u64,
+    /// Slots of contracts' storage.
+    pub slots: u64,
+    /// Their bytes.
+    pub slot_bytes: u64,
+    /// Trie nodes that replaced those of older blocks' states.
+    pub healed_nodes: u64,
+    /// Their bytes.
+    pub healed_node_bytes: u64,
+    /// Codes that came with them.
+    pub healed_codes: u64,
+    /// Their bytes.
+    pub healed_code_bytes: u64,
+    /// Trie nodes that are known to be missing.
+    pub missing_nodes: u64,
+    /// Codes that are known to be missing beside them.
+    pub missing_codes: u64,
 }
 
 /// A transaction of the pool.

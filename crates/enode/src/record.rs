@@ -119,17 +119,32 @@ impl Record {
     /// The node's address, with zero for a port that it does not give; `None` when it gives no address. Of two
     /// addresses it is the more global one, and of two as good ones the older kind, as geth chooses.
     pub fn to_enode(&self) -> Option<Enode> {
-        let ip4 = self.ip4().map(IpAddr::V4).filter(|ip| !ip.is_multicast());
-        let ip6 = self.ip6().map(IpAddr::V6).filter(|ip| !ip.is_multicast());
-        let ip = match (ip4, ip6) {
+        let ip = match self.addresses() {
             (Some(four), Some(six)) if reach(six) > reach(four) => six,
             (four, six) => four.or(six)?,
         };
+        Some(self.enode_at(ip))
+    }
+
+    /// As [`Self::to_enode`], but its address of the same kind as `met`, where it gives one: whoever met the node there
+    /// may have no way to the other.
+    pub fn to_enode_near(&self, met: IpAddr) -> Option<Enode> {
+        let (four, six) = self.addresses();
+        let same = if met.to_canonical().is_ipv4() { four } else { six };
+        same.map_or_else(|| self.to_enode(), |ip| Some(self.enode_at(ip)))
+    }
+
+    fn addresses(&self) -> (Option<IpAddr>, Option<IpAddr>) {
+        let unicast = |ip: &IpAddr| !ip.is_multicast();
+        (self.ip4().map(IpAddr::V4).filter(unicast), self.ip6().map(IpAddr::V6).filter(unicast))
+    }
+
+    fn enode_at(&self, ip: IpAddr) -> Enode {
         let ip = ip.to_canonical();
         let own = |name| self.value(name).filter(|_| ip.is_ipv6());
         let tcp = own("tcp6").or_else(|| self.tcp()).unwrap_or_default();
         let udp = own("udp6").or_else(|| self.udp()).unwrap_or_default();
-        Some(Enode { public_key: self.public_key, ip, tcp, udp })
+        Enode { public_key: self.public_key, ip, tcp, udp }
     }
 
     /// The next version of this record, to be changed and signed by its owner.

@@ -181,9 +181,13 @@ mod tests {
             assert_eq!(text.parse::<Enode>().unwrap_err().to_string(), expected, "{text}");
         }
         // Wherever they are, but in the fragment, at which nobody looks.
-        for text in
-            [at("@127.0.0.1:3/\n"), at("@127.0.0.1:3?a=\u{7f}"), at("\0@1.2.3.4:3"), "\t://foo".to_owned()]
-        {
+        for text in [
+            at("@127.0.0.1:3/\n"),
+            at("@127.0.0.1:3/\0"),
+            at("@127.0.0.1:3?a=\u{7f}"),
+            at("\0@1.2.3.4:3"),
+            "\t://foo".to_owned(),
+        ] {
             let error = text.parse::<Enode>().unwrap_err();
             let expected = format!("parse {text:?}: net/url: invalid control character in URL");
             assert_eq!(error.to_string(), expected);

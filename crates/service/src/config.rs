@@ -15,6 +15,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Command, Parser};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -96,6 +97,16 @@ impl ConfigError {
     /// Whether this is a text that was asked for (`--help`, `--version`) and no error.
     pub fn is_help(&self) -> bool {
         matches!(self, Self::Usage(error) if !error.use_stderr())
+    }
+
+    /// A value of a flag (without dashes) that was found wrong after parsing.
+    pub fn wrong_value(flag: &str, value: &str, reason: &dyn Display) -> Self {
+        Self::Value {
+            flag: flag.to_owned(),
+            variable: variable(flag),
+            value: value.to_owned(),
+            reason: format!(": {reason}"),
+        }
     }
 }
 

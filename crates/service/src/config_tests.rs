@@ -124,6 +124,7 @@ fn a_wrong_value_names_its_flag_and_its_variable() {
         child_says(&[("QUINTET_HTTP_PORT", "many")]),
         with_file("http.port = \"many\"", &[]).expect_err("wrong").to_string(),
         parse::<Program>(["program", "--http.port=many"]).expect_err("wrong").to_string(),
+        ConfigError::wrong_value("http.port", "many", &"invalid digit").to_string(),
     ] {
         assert!(error.starts_with("invalid value \"many\" for --http.port: invalid digit"), "{error}");
         assert!(error.contains("QUINTET_HTTP_PORT"), "{error}");

@@ -2,6 +2,7 @@
 
 use crate::{AccountChange, StateChanges};
 use alloy_primitives::{Address, B256, KECCAK256_EMPTY, U256};
+use alloy_trie::{EMPTY_ROOT_HASH, TrieAccount};
 use quintet_types::Account;
 
 /// A value as its big-endian bytes without leading zeros; nothing for zero.
@@ -43,6 +44,50 @@ pub(crate) fn account(bytes: &[u8]) -> Option<Account> {
     let balance = uint(input.take(usize::from(tail & 0x7f))?)?;
     let code_hash = if tail & 0x80 == 0 { KECCAK256_EMPTY } else { B256::from_slice(input.take(32)?) };
     input.0.is_empty().then_some(Account { nonce, balance, code_hash, incarnation })
+}
+
+/// Flags of an account of the base: it has code, it has storage.
+const HAS_CODE: u8 = 0x80;
+const HAS_STORAGE: u8 = 0x40;
+
+/// Appends an account of the base: the length of the nonce, the length of the balance with a bit each for code and
+/// storage, the two numbers trimmed, then the storage's root and the code's hash where there are any.
+pub(crate) fn put_base_account(account: &TrieAccount, out: &mut Vec<u8>) {
+    let nonce = account.nonce.to_be_bytes();
+    let balance = account.balance.to_be_bytes::<32>();
+    let (nonce, balance) = (trimmed(&nonce), trimmed(&balance));
+    let code = if account.code_hash == KECCAK256_EMPTY { 0 } else { HAS_CODE };
+    let storage = if account.storage_root == EMPTY_ROOT_HASH { 0 } else { HAS_STORAGE };
+    out.push(small(nonce.len()));
+    out.push(small(balance.len()) | code | storage);
+    out.extend_from_slice(nonce);
+    out.extend_from_slice(balance);
+    if storage != 0 {
+        out.extend_from_slice(account.storage_root.as_slice());
+    }
+    if code != 0 {
+        out.extend_from_slice(account.code_hash.as_slice());
+    }
+}
+
+/// What [`put_base_account`] wrote.
+pub(crate) fn base_account(bytes: &[u8]) -> Option<TrieAccount> {
+    let mut input = Input(bytes);
+    let [length, tail] = input.take(2)?.try_into().ok()?;
+    let nonce = input.trimmed_u64(usize::from(length))?;
+    let balance = uint(input.take(usize::from(tail & !(HAS_CODE | HAS_STORAGE)))?)?;
+    let mut hash = |flag, empty| {
+        if tail & flag == 0 { Some(empty) } else { input.take(32).map(B256::from_slice) }
+    };
+    let storage_root = hash(HAS_STORAGE, EMPTY_ROOT_HASH)?;
+    let code_hash = hash(HAS_CODE, KECCAK256_EMPTY)?;
+    input.0.is_empty().then_some(TrieAccount { nonce, balance, storage_root, code_hash })
+}
+
+/// An account of the base as the versions have one; `first` is the block that the base is the state of.
+pub(crate) fn versioned(account: &TrieAccount, first: u64) -> Account {
+    let TrieAccount { nonce, balance, code_hash, .. } = *account;
+    Account { nonce, balance, code_hash, incarnation: first }
 }
 
 /// Appends a block's change list: code hashes, then accounts, each with its slots.
@@ -196,6 +241,21 @@ mod tests {
         }
 
         #[test]
+        fn accounts_of_the_base_come_back(nonce: u64, balance: [u8; 32], code: Option<[u8; 32]>, root: Option<[u8; 32]>) {
+            for balance in [U256::from_be_bytes(balance), U256::from(nonce), U256::ZERO] {
+                let code_hash = code.map_or(KECCAK256_EMPTY, B256::from);
+                let storage_root = root.map_or(EMPTY_ROOT_HASH, B256::from);
+                let before = TrieAccount { nonce, balance, storage_root, code_hash };
+                let mut out = Vec::new();
+                put_base_account(&before, &mut out);
+                prop_assert_eq!(base_account(&out), Some(before));
+                for end in 0..out.len() {
+                    prop_assert_eq!(base_account(&out[..end]), None, "cut at {}", end);
+                }
+            }
+        }
+
+        #[test]
         fn change_lists_come_back(
             accounts: Vec<([u8; 20], u64, Vec<[u8; 32]>)>,
             code: Vec<[u8; 32]>,
@@ -216,7 +276,7 @@ mod tests {
 
         #[test]
         fn garbage_never_panics(bytes: Vec<u8>) {
-            let _ = (account(&bytes), changes(&bytes), difficulty(&bytes), uint(&bytes));
+            let _ = (account(&bytes), changes(&bytes), difficulty(&bytes), uint(&bytes), base_account(&bytes));
         }
     }
 }

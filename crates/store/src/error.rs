@@ -137,6 +137,17 @@ pub enum StoreError {
         /// The number.
         number: u64,
     },
+    /// The state after this block, or what leads to it, is not held: the node began with the state of a later one.
+    #[error(
+        "the state of block {block} is not held: the chain was synced from the state of block {first} on; \
+         ask for that block or a later one, or sync from genesis with --syncmode full"
+    )]
+    StateNotHeld {
+        /// The block.
+        block: u64,
+        /// The first block whose state is held.
+        first: u64,
+    },
     /// An address that no engine has.
     #[error("--store: there is no engine for {scheme}://; give postgres://… or a directory")]
     UnknownEngine {

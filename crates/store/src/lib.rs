@@ -6,6 +6,7 @@
 //!   N finds the newest version at or below N. Only a reorg deletes versions: those above the common ancestor,
 //!   in the same transaction that writes the new ones.
 //! - A [`Commit`] is one durable transaction: after a crash all of it is there, or nothing.
+//! - A state that was fetched from peers lies as a base beneath the versions, and is not changed once it is adopted.
 //! - The canonical chain has no gaps, and the block that the trie's nodes belong to is canonical.
 //!
 //! Calls are synchronous; [`Store::reads_block`] says whether they may wait for a network.
@@ -19,11 +20,15 @@ mod postgres;
 mod receipts;
 mod store;
 
+use store::{NOT_AT_GENESIS, STATE_IS_HELD};
+
+pub use alloy_trie::TrieAccount;
 pub use embedded::{Durability, Options, open, open_temporary};
 pub use error::StoreError;
 pub use location::Location;
 pub use offload::offloaded;
 pub use postgres::{PostgresOptions, is_postgres, open_at, open_postgres};
 pub use store::{
-    AccountChange, Commit, GENESIS_KEY, StateChanges, Store, TableStats, TransactionLocation, TrieFlush,
+    AccountChange, Commit, FetchedState, GENESIS_KEY, HistoricBlock, StateChanges, Store, TableStats,
+    TransactionLocation, TrieFlush,
 };

@@ -3,11 +3,13 @@
 //!
 //! The embedded engine answers from memory, and is not wrapped.
 
-use crate::{Commit, StateChanges, Store, StoreError, TableStats, TransactionLocation};
+use crate::{Commit, FetchedState, StateChanges, Store, StoreError, TableStats, TransactionLocation};
 use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_trie::TrieAccount;
 use quintet_types::{
     Account, BlockRef, Body, Header, Receipts, RecoveredBlock, StateDiff, StateError, StateReader,
 };
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -53,6 +55,12 @@ impl Store for Offloaded {
         accounts_at(addresses: &[Address], block: u64) -> Result<Vec<Option<Account>>, StoreError>;
         slots_at(slots: &[(Address, u64, U256)], block: u64) -> Result<Vec<U256>, StoreError>;
         has_storage(address: &Address, incarnation: u64, block: u64) -> Result<bool, StoreError>;
+        hashed_storage_at(
+            address: &Address, incarnation: u64, block: u64
+        ) -> Result<BTreeMap<B256, U256>, StoreError>;
+        first_state() -> Result<u64, StoreError>;
+        base_accounts(from: &B256, most: usize) -> Result<Vec<(B256, TrieAccount)>, StoreError>;
+        base_slots(account: &B256, from: &B256, most: usize) -> Result<Vec<(B256, U256)>, StoreError>;
         code(hash: &B256) -> Result<Option<Bytes>, StoreError>;
         changes(block: u64) -> Result<StateChanges, StoreError>;
         diff(block: u64) -> Result<StateDiff, StoreError>;
@@ -61,11 +69,12 @@ impl Store for Offloaded {
         trie_block() -> Result<Option<BlockRef>, StoreError>;
         meta(key: &str) -> Result<Option<Bytes>, StoreError>;
         commit(commit: Commit) -> Result<(), StoreError>;
+        write_fetched(part: FetchedState) -> Result<(), StoreError>;
         sync() -> Result<(), StoreError>;
-        for_each_account(
-            block: u64, from: Address, visit: &mut dyn FnMut(Address, Account) -> ControlFlow<()>
+        for_each_account_version(
+            block: u64, from: Address, visit: &mut dyn FnMut(Address, Option<Account>) -> ControlFlow<()>
         ) -> Result<(), StoreError>;
-        for_each_storage(
+        for_each_slot_version(
             address: &Address, incarnation: u64, block: u64, from: U256,
             visit: &mut dyn FnMut(U256, U256) -> ControlFlow<()>
         ) -> Result<(), StoreError>;

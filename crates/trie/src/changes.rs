@@ -1,6 +1,6 @@
 //! What the trie is to be moved by: a block's diff, its inverse, or several of them in one.
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256, keccak256};
 use quintet_types::{Account, StateDiff};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,10 +10,33 @@ use std::collections::btree_map::Entry;
 pub struct AccountChange {
     /// The account; `None` removes it, and its storage with it.
     pub account: Option<Account>,
-    /// Whether its storage is emptied before `storage` is applied.
+    /// Whether its storage is emptied before the slots are applied.
     pub wipe_storage: bool,
     /// Slots with their values; zero removes.
     pub storage: BTreeMap<U256, U256>,
+    /// Slots by their hashes, where the slots themselves are not known; zero removes. Of a slot that is in both,
+    /// `storage` holds.
+    pub hashed_storage: BTreeMap<B256, U256>,
+}
+
+impl AccountChange {
+    /// Adds the slots of a change that comes after.
+    fn extend_storage(&mut self, storage: BTreeMap<U256, U256>, hashed: BTreeMap<B256, U256>) {
+        if !hashed.is_empty() {
+            self.storage.retain(|slot, _| !hashed.contains_key(&hash(slot)));
+            self.hashed_storage.extend(hashed);
+        }
+        if !self.hashed_storage.is_empty() {
+            for slot in storage.keys() {
+                self.hashed_storage.remove(&hash(slot));
+            }
+        }
+        self.storage.extend(storage);
+    }
+}
+
+fn hash(slot: &U256) -> B256 {
+    keccak256(slot.to_be_bytes::<32>())
 }
 
 /// Accounts and slots with the values that they are to have.
@@ -27,7 +50,8 @@ impl From<&StateDiff> for TrieChanges {
     fn from(diff: &StateDiff) -> Self {
         let change = |(address, diff): (&Address, &quintet_types::AccountDiff)| {
             let (account, storage) = (diff.after, diff.storage.clone());
-            (*address, AccountChange { account, wipe_storage: diff.storage_wiped(), storage })
+            let wipe_storage = diff.storage_wiped();
+            (*address, AccountChange { account, wipe_storage, storage, ..AccountChange::default() })
         };
         Self { accounts: diff.accounts.iter().map(change).collect() }
     }
@@ -45,12 +69,13 @@ impl TrieChanges {
                     let change = entry.get_mut();
                     if later.wipe_storage || later.account.is_none() {
                         change.storage.clear();
+                        change.hashed_storage.clear();
                         change.wipe_storage = true;
                     } else if change.account.is_none() {
                         change.wipe_storage = true;
                     }
                     change.account = later.account;
-                    change.storage.extend(later.storage);
+                    change.extend_storage(later.storage, later.hashed_storage);
                 }
             }
         }
@@ -58,28 +83,29 @@ impl TrieChanges {
 
     /// The way back from the state after a block to the one before. A diff holds no values from before, so
     /// they are asked for: `slot_before` for one slot of an account that lived on, `storage_before` for all
-    /// slots of an account whose storage the block wiped.
+    /// slots of an account whose storage the block wiped, by their hashes.
     ///
     /// # Errors
     /// Those of the two functions.
     pub fn inverse<E>(
         diff: &StateDiff,
         mut slot_before: impl FnMut(&Address, &Account, &U256) -> Result<U256, E>,
-        mut storage_before: impl FnMut(&Address, &Account) -> Result<BTreeMap<U256, U256>, E>,
+        mut storage_before: impl FnMut(&Address, &Account) -> Result<BTreeMap<B256, U256>, E>,
     ) -> Result<Self, E> {
         let mut accounts = BTreeMap::new();
         for (address, diff) in &diff.accounts {
             let change = match &diff.before {
-                None => AccountChange { account: None, wipe_storage: true, storage: BTreeMap::new() },
+                None => AccountChange { wipe_storage: true, ..AccountChange::default() },
                 Some(before) if diff.storage_wiped() => AccountChange {
                     account: Some(*before),
                     wipe_storage: true,
-                    storage: storage_before(address, before)?,
+                    hashed_storage: storage_before(address, before)?,
+                    ..AccountChange::default()
                 },
                 Some(before) => {
                     let slot = |slot| slot_before(address, before, slot).map(|value| (*slot, value));
                     let storage = diff.storage.keys().map(slot).collect::<Result<_, E>>()?;
-                    AccountChange { account: Some(*before), wipe_storage: false, storage }
+                    AccountChange { account: Some(*before), storage, ..AccountChange::default() }
                 }
             };
             accounts.insert(*address, change);

@@ -20,6 +20,7 @@ pub fn update(reader: &dyn NodeReader, diff: &StateDiff) -> Result<(B256, TrieUp
         account: diff.after,
         wipe: diff.storage_wiped(),
         storage: &diff.storage,
+        hashed_storage: &NONE,
     });
     run(reader, &targets.collect::<Vec<_>>())
 }
@@ -34,6 +35,7 @@ pub fn update_with(reader: &dyn NodeReader, changes: &TrieChanges) -> Result<(B2
         account: change.account,
         wipe: change.wipe_storage,
         storage: &change.storage,
+        hashed_storage: &change.hashed_storage,
     });
     run(reader, &targets.collect::<Vec<_>>())
 }
@@ -51,7 +53,11 @@ struct Target<'a> {
     account: Option<Account>,
     wipe: bool,
     storage: &'a BTreeMap<U256, U256>,
+    hashed_storage: &'a BTreeMap<B256, U256>,
 }
+
+/// What a block's diff has of slots by hash.
+static NONE: BTreeMap<B256, U256> = BTreeMap::new();
 
 impl Target<'_> {
     fn wipes(&self) -> bool {
@@ -59,7 +65,11 @@ impl Target<'_> {
     }
 
     fn changes_storage(&self) -> bool {
-        self.wipes() || !self.storage.is_empty()
+        self.wipes() || self.slots() > 0
+    }
+
+    fn slots(&self) -> usize {
+        self.storage.len() + self.hashed_storage.len()
     }
 }
 
@@ -104,11 +114,11 @@ fn merge_storages(
 ) -> Result<Vec<(Owner, Merged)>, TrieError> {
     let accounts = targets.iter().zip(hashed);
     let changed: Vec<_> = accounts.filter(|(target, _)| target.changes_storage()).collect();
-    let work: usize = changed.iter().map(|(target, _)| 1 + target.storage.len()).sum();
+    let work: usize = changed.iter().map(|(target, _)| 1 + target.slots()).sum();
     let pass = |&(target, hashed): &(&Target<'_>, &B256)| {
         let owner = Owner::Storage(*hashed);
         // Storage of an account that is gone has no place, whatever the changes list.
-        let slots = if target.account.is_some() { slot_changes(target.storage) } else { Vec::new() };
+        let slots = if target.account.is_some() { slot_changes(target) } else { Vec::new() };
         Ok((owner, merge(reader, &owner, target.wipes(), &slots)?))
     };
     if work < PARALLEL_CHANGES {
@@ -118,11 +128,14 @@ fn merge_storages(
     }
 }
 
-fn slot_changes(storage: &BTreeMap<U256, U256>) -> Vec<Change> {
-    let keys: Vec<[u8; 32]> = storage.keys().map(U256::to_be_bytes).collect();
+fn slot_changes(target: &Target<'_>) -> Vec<Change> {
+    let keys: Vec<[u8; 32]> = target.storage.keys().map(U256::to_be_bytes).collect();
     let keys: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
-    let mut slots: Vec<_> = hash_in_parallel(&keys).into_iter().zip(storage.values()).collect();
-    slots.sort_unstable_by_key(|(hashed, _)| *hashed);
+    let mut slots: Vec<_> = hash_in_parallel(&keys).into_iter().zip(target.storage.values()).collect();
+    slots.extend(target.hashed_storage.iter().map(|(hashed, value)| (*hashed, value)));
+    // Of a slot that is there twice, the first one stays, which is not the hashed one.
+    slots.sort_by_key(|(hashed, _)| *hashed);
+    slots.dedup_by_key(|(hashed, _)| *hashed);
     let change = |(hashed, value): (B256, &U256)| Change {
         key: Nibbles::unpack_array(&hashed.0),
         value: if value.is_zero() { Value::Delete } else { Value::Slot(*value) },

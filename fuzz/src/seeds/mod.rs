@@ -28,6 +28,7 @@ pub fn write(target: &str) {
         "disconnect" => session::disconnects(),
         "eth" => messages::eth(&vectors),
         "snap" => messages::snap(),
+        "range" => crate::range::seeds(),
         other => panic!("no seeds for {other}"),
     };
     fs::create_dir_all(&folder).expect("the folder of the seeds");

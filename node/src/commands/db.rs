@@ -33,6 +33,8 @@ fn stats(args: &StatsArgs) -> Result<(), NodeError> {
     let location = args.data.location()?;
     let store = args.data.open_to_read()?;
     let (head, trie, tables) = (store.head()?, store.trie_block()?, store.stats()?);
+    // Where every block was executed, there is nothing to say.
+    let first_state = Some(store.first_state()?).filter(|first| *first > 0);
     let spec = genesis::stored_spec(store.as_ref())?;
     let chain_id = spec.as_ref().map(quintet_chainspec::ChainSpec::chain_id);
     let genesis = store.canonical_hash(0)?;
@@ -43,11 +45,14 @@ fn stats(args: &StatsArgs) -> Result<(), NodeError> {
             block.map(|block| json!({ "number": block.number, "hash": block.hash }))
         };
         let table = |table: &quintet_store::TableStats| json!({ "name": table.name, "rows": table.entries, "bytes": table.bytes });
-        let stats = json!({
+        let mut stats = json!({
             "store": location.to_string(), "engine": location.engine(), "chain_id": chain_id,
             "genesis": genesis, "head": block(head), "trie": block(trie),
             "tables": tables.iter().map(table).collect::<Vec<_>>(), "rows": rows, "bytes": bytes,
         });
+        if let Some(first) = first_state {
+            stats["first_state"] = json!(first);
+        }
         println!("{stats}");
         return Ok(());
     }
@@ -58,7 +63,11 @@ fn stats(args: &StatsArgs) -> Result<(), NodeError> {
     let chain_id = chain_id.map_or_else(|| "none".to_owned(), |id| id.to_string());
     let genesis = block(genesis.map(|hash| BlockRef { number: 0, hash }));
     let _ = write!(text, "chain id  {chain_id}\ngenesis   {genesis}\n");
-    let _ = write!(text, "head      {}\ntrie      {}\n\n", block(head), block(trie));
+    let _ = write!(text, "head      {}\ntrie      {}\n", block(head), block(trie));
+    if let Some(first) = first_state {
+        let _ = writeln!(text, "state     from block {first} on: it was fetched, and no older one is held");
+    }
+    text.push('\n');
     let _ = writeln!(text, "{:24} {:>14} {:>18}", "table", "rows", "bytes");
     for table in &tables {
         let _ = writeln!(text, "{:24} {:>14} {:>18}", table.name, table.entries, table.bytes);

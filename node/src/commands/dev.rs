@@ -5,6 +5,7 @@ use crate::cli::DevArgs;
 use crate::error::NodeError;
 use crate::process::{self, Setup};
 use alloy_primitives::hex;
+use quintet_chain::sync::SyncMode;
 use quintet_chain::{Config, genesis};
 use quintet_chainspec::ChainSpec;
 use quintet_devnet::DevAccount;
@@ -42,7 +43,8 @@ pub(crate) fn dev(args: DevArgs) -> Result<(), NodeError> {
     let signers = Signers::new(signers.collect::<Result<_, _>>()?);
     let datadir = args.data.datadir.map(absolute);
     let spec = Arc::new(spec);
-    let setup = Setup { spec, store, chain, miner, signers, datadir, network: None, dev: true };
+    let sync_mode = SyncMode::default();
+    let setup = Setup { spec, store, chain, miner, signers, datadir, network: None, sync_mode, dev: true };
     process::run(args.shared, setup)
 }
 

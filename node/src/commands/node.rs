@@ -31,7 +31,6 @@ pub(crate) fn init(args: &InitArgs) -> Result<(), NodeError> {
 /// # Errors
 /// When it does not start, or a part of it fails.
 pub(crate) fn node(args: NodeArgs) -> Result<(), NodeError> {
-    args.sync.check().map_err(quintet_chain::ProcessError::from)?;
     let store = args.data.open(true)?;
     init_network(store.as_ref(), args.network.as_deref())?;
     let spec = genesis::stored_spec(store.as_ref())?.ok_or(ChainError::Uninitialised)?;
@@ -40,6 +39,7 @@ pub(crate) fn node(args: NodeArgs) -> Result<(), NodeError> {
         journal: Some(args.data.journal()?),
         network_id: args.network_id.unwrap_or_else(|| spec.network_id()),
         pending: pending(&args.miner),
+        check_work: !args.fake_pow,
         ethash_directory: Some(args.data.ethash(&args.ethash)?),
         ..Config::of(&spec)
     };
@@ -51,6 +51,7 @@ pub(crate) fn node(args: NodeArgs) -> Result<(), NodeError> {
         signers: Signers::default(),
         datadir: Some(absolute(args.data.directory()?)),
         network: Some(args.network_args),
+        sync_mode: args.sync.mode,
         dev: false,
     };
     process::run(args.shared, setup)

@@ -32,9 +32,10 @@ impl Chain {
     /// include and empty blocks are not wanted.
     ///
     /// # Errors
-    /// When the parent is not the head, or the node failed.
+    /// When the parent is not the head, or the node failed; [`ChainError::FetchingState`].
     #[tracing::instrument(name = "build block", skip_all, fields(number, txs))]
     pub fn build(&self, request: &BuildRequest) -> Result<Option<BuiltWork>, ChainError> {
+        self.takes_blocks()?;
         if request.fencing_token != 0 {
             // Known before the head is read: no block of an older leader can come to stand beside this one.
             self.fence(&mut self.writer.lock(), request.fencing_token)?;
@@ -67,9 +68,10 @@ impl Chain {
     /// The block that would be sealed now.
     ///
     /// # Errors
-    /// When the node failed.
+    /// When the node failed; [`ChainError::FetchingState`].
     #[tracing::instrument(name = "pending block", skip_all)]
     pub fn pending(&self) -> Result<ExecutedBlock, ChainError> {
+        self.takes_blocks()?;
         let head = self.head();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let request = BuildRequest {

@@ -1,5 +1,6 @@
 //! The chain: its head, and the one path by which blocks are committed.
 
+use crate::adopt;
 use crate::ancestry::{Ancestors, StoredSnapshots};
 use crate::bad::BadBlocks;
 use crate::config::Config;
@@ -102,6 +103,8 @@ pub struct Chain {
     pub(crate) unsettled: AtomicBool,
     /// Blocks built here, newest last.
     pub(crate) built: Mutex<VecDeque<Built>>,
+    /// Whether a state is on its way in from peers: what of the trie is in the store is then of no block.
+    pub(crate) fetching: AtomicBool,
 }
 
 impl Chain {
@@ -123,6 +126,7 @@ impl Chain {
             snapshots: Arc::new(StoredSnapshots(Arc::clone(&store))),
         };
         let newest_token = stored_token(store.as_ref())?;
+        let fetching = store.meta(adopt::FETCHING_KEY)?.is_some();
         let trie = HeadTrie::open(Arc::clone(&store), head.block, head.header.state_root)?;
         let pool = TransactionPool::open(&config, &spec, Arc::clone(&store), &head)?;
         Ok(Self {
@@ -143,6 +147,7 @@ impl Chain {
             reorg_window: REORG_WINDOW,
             unsettled: AtomicBool::new(false),
             built: Mutex::default(),
+            fetching: AtomicBool::new(fetching),
         })
     }
 

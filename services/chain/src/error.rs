@@ -22,9 +22,6 @@ pub enum ProcessError {
     /// The chain could not be opened.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// The sync mode is none that there is.
-    #[error(transparent)]
-    SyncMode(#[from] crate::sync::NoSnapSync),
     /// Redis's address is none.
     #[error(transparent)]
     Redis(#[from] quintet_redis::AddressError),
@@ -91,6 +88,40 @@ pub enum ChainError {
         token: u64,
         /// The highest token seen.
         newest: u64,
+    },
+    /// The state comes from peers at the moment.
+    #[error("the state is being fetched from peers: try again once that is done (see eth_syncing)")]
+    FetchingState,
+    /// What begins with a fetched state can only be done on a chain without blocks of its own.
+    #[error(
+        "the chain has executed blocks up to {head}: a state is fetched only into a chain that has none but genesis"
+    )]
+    NotAtGenesis {
+        /// The head's number.
+        head: u64,
+    },
+    /// A fetched state is not that of the block that it was fetched for.
+    #[error(
+        "the fetched state has root {found}, and block {number} [{hash}] has {wanted}: fetch what is missing"
+    )]
+    NotThatState {
+        /// The block's number.
+        number: u64,
+        /// The block's hash.
+        hash: B256,
+        /// What its header says.
+        wanted: B256,
+        /// What there is.
+        found: B256,
+    },
+    /// The chain cannot go back to before the state that it began with.
+    #[error(
+        "the chain cannot go back to before block {first}: its state was fetched from peers there, and no earlier one \
+         is held; sync from genesis with --syncmode full into an empty data directory to have them"
+    )]
+    BelowFetchedState {
+        /// The first block whose state is held.
+        first: u64,
     },
     /// The pool refused a transaction; geth's words.
     #[error(transparent)]
@@ -230,13 +261,17 @@ impl Classify for ChainError {
             | Self::Undecodable(_)
             | Self::Spec(_)
             | Self::GenesisRoot { .. } => ErrorKind::InvalidArgument,
-            Self::UnknownAncestor { .. }
+            Self::Store(StoreError::StateNotHeld { .. })
+            | Self::UnknownAncestor { .. }
+            | Self::NotAtGenesis { .. }
+            | Self::NotThatState { .. }
+            | Self::BelowFetchedState { .. }
             | Self::StaleParent { .. }
             | Self::Fenced { .. }
             | Self::Uninitialised
             | Self::JournalDamaged { .. } => ErrorKind::FailedPrecondition,
             Self::NotFound(_) => ErrorKind::NotFound,
-            Self::Journal(_) => ErrorKind::Unavailable,
+            Self::Journal(_) | Self::FetchingState => ErrorKind::Unavailable,
             Self::BadRecord(_)
             | Self::Directory { .. }
             | Self::TrieMismatch { .. }

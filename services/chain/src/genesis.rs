@@ -1,12 +1,15 @@
 //! Puts a genesis block into an empty store, and checks that a store belongs to the chain asked for.
 
 use crate::error::ChainError;
-use alloy_primitives::Bytes;
+use alloy_primitives::{B256, Bytes};
 use quintet_chainspec::ChainSpec;
 use quintet_store::{Commit, GENESIS_KEY, Store, TrieFlush};
 use quintet_trie::{Layer, node_key};
-use quintet_types::{ExecutedBlock, RecoveredBlock};
+use quintet_types::{ExecutedBlock, RecoveredBlock, StateDiff};
 use std::sync::Arc;
+
+/// Nodes by their keys.
+type Nodes = Vec<(Vec<u8>, Option<Bytes>)>;
 
 /// Commits `spec`'s genesis block to an empty store. In a store that has one already, it must be the same;
 /// the forks may then differ as long as none lies behind the head, and the new schedule is stored.
@@ -23,14 +26,10 @@ pub fn init(store: &dyn Store, spec: &ChainSpec) -> Result<(), ChainError> {
     }
     let block = spec.genesis_block();
     let diff = spec.genesis_state();
-    let (root, update) = quintet_trie::update(&Layer::new(), &diff)?;
-    if root != block.header.state_root {
-        return Err(ChainError::GenesisRoot { header: block.header.state_root, state: root });
-    }
+    let nodes = trie_nodes(&diff, block.header.state_root)?;
     let recovered = RecoveredBlock { hash: spec.genesis_hash(), senders: Vec::new(), block };
     let genesis = recovered.block_ref();
     let total_difficulty = recovered.header().difficulty;
-    let nodes = update.nodes.into_iter().map(|((owner, path), node)| (node_key(&owner, &path), node));
     let executed = ExecutedBlock {
         block: Arc::new(recovered),
         receipts: Arc::default(),
@@ -39,11 +38,21 @@ pub fn init(store: &dyn Store, spec: &ChainSpec) -> Result<(), ChainError> {
     };
     store.commit(Commit {
         blocks: vec![executed],
-        trie: Some(TrieFlush { block: genesis, nodes: nodes.collect(), ..TrieFlush::default() }),
+        trie: Some(TrieFlush { block: genesis, nodes, ..TrieFlush::default() }),
         meta: vec![spec_entry(spec)?],
         ..Commit::default()
     })?;
     Ok(())
+}
+
+/// The nodes of the trie of a genesis block's state, as a store keeps them.
+pub(crate) fn trie_nodes(state: &StateDiff, root: B256) -> Result<Nodes, ChainError> {
+    let (found, update) = quintet_trie::update(&Layer::new(), state)?;
+    if found != root {
+        return Err(ChainError::GenesisRoot { header: root, state: found });
+    }
+    let nodes = update.nodes.into_iter().map(|((owner, path), node)| (node_key(&owner, &path), node));
+    Ok(nodes.collect())
 }
 
 /// The chain that a store holds; `None` when it is empty.

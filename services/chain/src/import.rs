@@ -50,6 +50,7 @@ impl Chain {
     /// When the block is not valid, its parent is not held, or the node failed. Nothing changed then.
     pub fn import(&self, block: RecoveredBlock, fencing_token: u64) -> Result<Imported, ChainError> {
         let mut newest_token = self.writer.lock();
+        self.takes_blocks()?;
         self.settle()?;
         self.fence(&mut newest_token, fencing_token)?;
         self.import_one(block, Seals::Checked)

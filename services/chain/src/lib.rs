@@ -5,6 +5,7 @@
 //! the trie, and one transaction of the store commits it; then the pool moves to the new head and the bus
 //! carries the block's delta to everybody else.
 
+mod adopt;
 mod ancestry;
 mod bad;
 mod build;
@@ -14,6 +15,7 @@ mod config;
 mod error;
 mod feed;
 pub mod genesis;
+mod history;
 mod import;
 mod journal;
 mod network;
@@ -35,6 +37,7 @@ pub use bulk::{BulkOptions, ImportError, Progress, StageTimes, Summary};
 pub use chain::{Chain, Head};
 pub use config::{Config, PendingConfig, PoolArgs};
 pub use error::{ChainError, ProcessError};
+pub use history::RootedReceipts;
 pub use import::{Imported, Seals};
 pub use network::NetworkArgs;
 pub use peers::{PeerLinkServer, Peers};

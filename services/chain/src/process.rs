@@ -68,7 +68,6 @@ pub struct ProcessArgs {
 /// When the store or the port cannot be had, or the store holds another chain.
 pub async fn run(args: ProcessArgs, context: Context) -> Result<(), ProcessError> {
     quintet_types::install_crypto();
-    args.sync.check()?;
     let (supervisor, readiness) = (&context.supervisor, &context.readiness);
     let store_check = readiness.register("store");
     let start = Start::new(&args)?;
@@ -85,7 +84,7 @@ pub async fn run(args: ProcessArgs, context: Context) -> Result<(), ProcessError
         supervisor.spawn("events probe", task);
     }
     let server = GrpcServer::bind(&args.grpc, readiness.clone()).await?;
-    let (calls, link) = tasks::serve_with_peers(chain, supervisor);
+    let (calls, link) = tasks::serve_with_peers(chain, args.sync.mode, supervisor);
     let server = server.with(calls).with(link);
     supervisor.spawn("gRPC server", server.serve(supervisor.token()));
     store_check.ok();

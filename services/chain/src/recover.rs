@@ -62,6 +62,9 @@ impl Chain {
             return Ok(());
         }
         let head = self.stored_head(stored)?;
+        if self.store.first_state()? > before.block.number {
+            return self.stand_on_adopted(head);
+        }
         let added = self.added_since(&before, &head)?;
         tracing::warn!(
             number = stored.number, hash = %stored.hash,

@@ -76,7 +76,13 @@ impl Chain {
     /// The blocks from the fork (exclusive) to a block of the store.
     fn stored_branch(&self, newest: BlockRef) -> Result<Branch, ChainError> {
         let BlockRef { number, hash } = newest;
-        self.branch_above(newest, 0)?.ok_or(ChainError::UnknownAncestor { number, hash })
+        // To go back below a fetched state is refused, as in geth.
+        let first = self.store.first_state()?;
+        match self.branch_above(newest, first)? {
+            Some(branch) => Ok(branch),
+            None if first > 0 => Err(ChainError::BelowFetchedState { first }),
+            None => Err(ChainError::UnknownAncestor { number, hash }),
+        }
     }
 
     /// The same, if the fork is not below block `floor`.
@@ -220,11 +226,16 @@ impl Chain {
     /// Makes an earlier canonical block the head.
     ///
     /// # Errors
-    /// When the canonical chain has no such block. When the node fails halfway, the head is a block between.
+    /// When the canonical chain has no such block, or its state is not held. When the node fails halfway, the head is a block between.
     pub fn rewind(&self, number: u64) -> Result<BlockRef, ChainError> {
         let _writer = self.writer.lock();
+        self.takes_blocks()?;
         self.settle()?;
         let target = self.canonical(number)?;
+        let first = self.store.first_state()?;
+        if number < first {
+            return Err(ChainError::BelowFetchedState { first });
+        }
         let dropped = self.dropped_above(target)?;
         let mut trie = self.trie.write();
         while self.head().block.number > number {

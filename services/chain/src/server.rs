@@ -140,11 +140,7 @@ impl ChainService for ChainServer {
         _: Request<proto::GetSyncStatusRequest>,
     ) -> Answer<proto::GetSyncStatusResponse> {
         let progress = self.sync.progress(self.chain.head().block.number);
-        let progress = progress.map(|progress| proto::SyncProgress {
-            starting_block: progress.starting_block,
-            current_block: progress.current_block,
-            highest_block: progress.highest_block,
-        });
+        let progress = progress.map(proto::SyncProgress::from);
         Ok(Response::new(proto::GetSyncStatusResponse { progress }))
     }
 
@@ -235,7 +231,7 @@ impl ChainService for ChainServer {
         &self,
         request: Request<proto::BuildBlockRequest>,
     ) -> Answer<proto::BuildBlockResponse> {
-        if self.sync.holds_mining() {
+        if self.sync.holds_mining() || self.chain.is_fetching_state() {
             return Err(Status::unavailable(MINING_WAITS));
         }
         let request = build_request(request.into_inner())?;

@@ -54,6 +54,12 @@ impl Sides {
         Self { executed: Mutex::new(executed), standing: Mutex::default() }
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        self.executed.lock().clear();
+        *self.standing.lock() = None;
+    }
+
     /// A block that was executed when it was put aside, if it is still there.
     pub(crate) fn executed(&self, hash: &B256) -> Option<ExecutedBlock> {
         self.executed.lock().get(hash).cloned()
@@ -100,7 +106,7 @@ impl Chain {
     pub(crate) fn execute_aside(&self, block: &Arc<RecoveredBlock>) -> Result<(), ChainError> {
         let number = block.header().number;
         let trie = self.trie.read();
-        let floor = trie.head().number.max(number).saturating_sub(MOST_BLOCKS);
+        let floor = trie.head().number.max(number).saturating_sub(MOST_BLOCKS).max(self.store.first_state()?);
         let parent = BlockRef { number: number.saturating_sub(1), hash: block.header().parent_hash };
         let mut place = self.sides.standing.lock();
         // The state of the parent is often the one that was left here.

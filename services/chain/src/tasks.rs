@@ -6,7 +6,7 @@ use crate::import::count_published;
 use crate::peers::{PeerLinkServer, Peers};
 use crate::pool::TICK;
 use crate::server::ChainServer;
-use crate::sync::{Sync, SyncOptions};
+use crate::sync::{Sync, SyncMode, SyncOptions};
 use quintet_events::EventBus;
 use quintet_proto::chain::v1::chain_service_server::ChainServiceServer;
 use quintet_proto::chain::v1::peer_link_service_server::PeerLinkServiceServer;
@@ -32,11 +32,13 @@ pub fn spawn_tasks(chain: &Arc<Chain>, supervisor: &Supervisor) {
 /// Starts sync with peers and what serves them; gives the two services of a chain: its calls, and the link that `p2p` dials.
 pub fn serve_with_peers(
     chain: Arc<Chain>,
+    mode: SyncMode,
     supervisor: &Supervisor,
 ) -> (ChainServiceServer<ChainServer>, PeerLinkServiceServer<PeerLinkServer>) {
     let peers = Peers::new(Arc::clone(&chain));
     peers.spawn(supervisor);
-    let sync = Sync::new(Arc::clone(&chain), Arc::new(peers.clone()), SyncOptions::default());
+    let options = SyncOptions { mode, ..SyncOptions::default() };
+    let sync = Sync::new(Arc::clone(&chain), Arc::new(peers.clone()), options);
     sync.spawn(supervisor);
     let server =
         ChainServer::new(chain, supervisor.token()).with_peers(peers.clone()).with_sync(sync.status());

@@ -6,15 +6,13 @@
 
 use crate::error::ChainError;
 use crate::verify::StateTrie;
-use alloy_primitives::{B256, Bytes, U256};
-use quintet_store::{Commit, Store, StoreError, TrieFlush};
+use alloy_primitives::{B256, Bytes};
+use quintet_store::{Commit, Store, TrieFlush};
 use quintet_trie::{
     Layer, Nibbles, NodeCache, NodeReader, Overlay, Owner, TrieChanges, TrieError, TrieUpdate, node_key,
     storage_prefix,
 };
 use quintet_types::{BlockRef, StateDiff, StateError};
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Bytes of dirty nodes that are kept in memory before they are flushed with the next commit.
@@ -249,15 +247,7 @@ fn inverse(store: &dyn Store, parent: u64, diff: &StateDiff) -> Result<TrieChang
     let changes = TrieChanges::inverse(
         diff,
         |address, before, slot| store.storage_at(address, before.incarnation, slot, parent),
-        |address, before| {
-            let mut slots = BTreeMap::new();
-            let mut visit = |slot, value| {
-                slots.insert(slot, value);
-                ControlFlow::Continue(())
-            };
-            store.for_each_storage(address, before.incarnation, parent, U256::ZERO, &mut visit)?;
-            Ok::<_, StoreError>(slots)
-        },
+        |address, before| store.hashed_storage_at(address, before.incarnation, parent),
     );
     Ok(changes?)
 }

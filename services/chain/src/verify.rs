@@ -4,12 +4,13 @@ use crate::chain::{Chain, Executed};
 use crate::error::ChainError;
 use crate::stage::timed;
 use crate::trie::HeadTrie;
+use alloy_consensus::TxReceipt;
 use alloy_consensus::proofs::calculate_receipt_root;
 use alloy_primitives::{Address, B256, U256};
 use quintet_consensus::ConsensusError;
 use quintet_evm::{BlockOutput, PostStateRoot, logs_bloom};
 use quintet_trie::TrieUpdate;
-use quintet_types::{ExecutedBlock, RecoveredBlock, StateDiff, StateError, StateReader};
+use quintet_types::{ExecutedBlock, Receipt, RecoveredBlock, StateDiff, StateError, StateReader};
 use std::fmt::Display;
 use std::sync::Arc;
 use tracing::info_span;
@@ -47,26 +48,57 @@ pub(crate) fn execute(
 
 /// Compares what execution gave with what the header promises, the state root excepted.
 pub(crate) fn check_output(block: &RecoveredBlock, output: &BlockOutput) -> Result<(), ChainError> {
-    let header = block.header();
-    let fail = |reason: String| Err(invalid(block, &reason));
-    if output.gas_used != header.gas_used {
-        return fail(format!("invalid gas used (remote: {} local: {})", header.gas_used, output.gas_used));
-    }
-    let bloom = logs_bloom(&output.receipts);
-    if bloom != header.logs_bloom {
-        return fail(format!("invalid bloom (remote: {} local: {bloom})", header.logs_bloom));
-    }
-    let root = calculate_receipt_root(&output.receipts);
-    if root != header.receipts_root {
-        return fail(format!("invalid receipt root hash (remote: {} local: {root})", header.receipts_root));
-    }
-    if let Some(want) = header.requests_hash {
+    check_gas_and_bloom(block, output.gas_used, &output.receipts)?;
+    check_receipts_root(block, calculate_receipt_root(&output.receipts))?;
+    if let Some(want) = block.header().requests_hash {
         let have = output.requests.requests_hash();
         if have != want {
-            return fail(format!("invalid requests hash (remote: {want} local: {have})"));
+            return Err(invalid(
+                block,
+                &format_args!("invalid requests hash (remote: {want} local: {have})"),
+            ));
         }
     }
     Ok(())
+}
+
+/// Compares receipts that somebody sent, the root of whose trie is `root`, with what the header promises.
+pub(crate) fn check_receipts(
+    block: &RecoveredBlock,
+    receipts: &[Receipt],
+    root: B256,
+) -> Result<(), ChainError> {
+    check_receipts_root(block, root)?;
+    let (transactions, count) = (block.block.body.transactions.len(), receipts.len());
+    if transactions != count {
+        return Err(invalid(block, &format_args!("{count} receipts for {transactions} transactions")));
+    }
+    check_gas_and_bloom(block, receipts.last().map_or(0, TxReceipt::cumulative_gas_used), receipts)
+}
+
+fn check_gas_and_bloom(
+    block: &RecoveredBlock,
+    gas_used: u64,
+    receipts: &[Receipt],
+) -> Result<(), ChainError> {
+    let header = block.header();
+    if gas_used != header.gas_used {
+        let want = header.gas_used;
+        return Err(invalid(block, &format_args!("invalid gas used (remote: {want} local: {gas_used})")));
+    }
+    let (want, bloom) = (header.logs_bloom, logs_bloom(receipts));
+    if bloom != want {
+        return Err(invalid(block, &format_args!("invalid bloom (remote: {want} local: {bloom})")));
+    }
+    Ok(())
+}
+
+fn check_receipts_root(block: &RecoveredBlock, root: B256) -> Result<(), ChainError> {
+    let want = block.header().receipts_root;
+    if root == want {
+        return Ok(());
+    }
+    Err(invalid(block, &format_args!("invalid receipt root hash (remote: {want} local: {root})")))
 }
 
 /// Compares the state root with the header's.

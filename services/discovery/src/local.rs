@@ -42,7 +42,7 @@ struct Content {
     ip6: Option<std::net::Ipv6Addr>,
     tcp: u16,
     udp: u16,
-    /// UDP at the IPv6 address, where it is another.
+    /// UDP at the IPv6 address. It is said where it is that of IPv4, too: not everybody takes that one instead.
     udp6: Option<u16>,
     entries: BTreeMap<String, Vec<u8>>,
 }
@@ -209,7 +209,7 @@ impl State {
         let mut udp6 = None;
         match self.fallback {
             IpAddr::V4(ip) => four = Some(ip),
-            IpAddr::V6(ip) => six = Some(ip),
+            IpAddr::V6(ip) => (six, udp6) = (Some(ip), Some(self.udp)),
         }
         if let Some(SocketAddr::V4(seen)) = self.tracker.predict(true, now) {
             four = Some(*seen.ip());
@@ -217,11 +217,11 @@ impl State {
         }
         if let Some(SocketAddr::V6(seen)) = self.tracker.predict(false, now) {
             six = Some(*seen.ip());
-            udp6 = Some(seen.port()).filter(|port| *port != udp);
+            udp6 = Some(seen.port());
         }
         match self.fixed {
             Some(IpAddr::V4(ip)) => (four, udp) = (Some(ip), self.udp),
-            Some(IpAddr::V6(ip)) => (six, udp6) = (Some(ip), Some(self.udp).filter(|port| *port != udp)),
+            Some(IpAddr::V6(ip)) => (six, udp6) = (Some(ip), Some(self.udp)),
             None => {}
         }
         Content { ip4: four, ip6: six, tcp: self.tcp, udp, udp6, entries: self.entries.clone() }

@@ -1,4 +1,4 @@
-//! The running service: one socket, the protocols on it, and what they share.
+//! The running service: one UDP port, the protocols on it, and what they share.
 
 use crate::bootnodes;
 use crate::candidates::Candidates;
@@ -62,7 +62,7 @@ impl Discovery {
     /// Starts discovery on the context's supervisor: it runs until shutdown.
     ///
     /// # Errors
-    /// When the socket cannot be had, or a protocol does not start.
+    /// When the port cannot be had, or a protocol does not start.
     pub async fn start(settings: Settings, context: &Context) -> Result<Self, DiscoveryError> {
         let ready = context.readiness.register("discovery");
         let local_id = settings.key.node_id();
@@ -104,7 +104,7 @@ impl Discovery {
         self.inner.local.record()
     }
 
-    /// Where the UDP socket is bound, if there is one.
+    /// Where the UDP sockets are bound, if there are any: `::` for both kinds of addresses.
     pub fn udp_address(&self) -> Option<SocketAddr> {
         self.inner.udp
     }
@@ -257,7 +257,7 @@ impl Shared {
                 bootnodes: bootnodes.records.iter().chain(&bootnodes.v5_records).cloned().collect(),
                 netrestrict: settings.netrestrict.clone(),
             };
-            Some(V5::start(parts, Arc::clone(&sockets.reader)).await?)
+            Some(V5::start(parts, sockets.readers.clone()).await?)
         } else {
             None
         };
@@ -273,7 +273,7 @@ impl Shared {
                 netrestrict: settings.netrestrict.clone(),
                 v5: v5.clone(),
             };
-            Some(V4::start(parts, sockets.writer, context)?)
+            Some(V4::start(parts, sockets.writers, context)?)
         } else {
             if !bootnodes.urls.is_empty() && bootnodes.records.is_empty() && bootnodes.v5_records.is_empty() {
                 tracing::warn!("Discovery v5 needs bootnodes with records (enr:…), and --bootnodes has none");
@@ -282,7 +282,7 @@ impl Shared {
         };
         let foreign = v4.clone();
         let Some(v5) = v5 else {
-            spawn(context, "UDP socket", socket::read(sockets.reader, foreign, self.token.clone()));
+            spawn(context, "UDP sockets", socket::read(sockets.readers, foreign, self.token.clone()));
             return Ok((v4, None));
         };
         let foreign = move |from, frame| socket::not_v5(foreign.as_ref(), from, frame);

@@ -1,7 +1,7 @@
 //! What a method can answer instead of a result, and the one mapping to JSON-RPC codes and geth's words.
 
 use crate::json::{self, Object};
-use alloy_primitives::Bytes;
+use alloy_primitives::{B256, Bytes, hex};
 use quintet_chain_api::ChainError;
 use quintet_store::StoreError;
 use quintet_types::StateError;
@@ -116,6 +116,11 @@ impl RpcError {
         ))
     }
 
+    /// The state with this root is from before the first one that the store holds; in geth's words.
+    pub(crate) fn state_not_held(root: &B256) -> Self {
+        Self::Server(format!("historical state {} is not available", hex::encode(root)))
+    }
+
     /// An error with code -32602.
     pub(crate) fn params(text: impl Into<String>) -> Self {
         Self::InvalidParams(text.into())
@@ -147,6 +152,9 @@ impl From<StoreError> for RpcError {
             StoreError::Unavailable { .. } => Self::server(
                 "what was asked for is not held here, and the store does not answer now; try again",
             ),
+            StoreError::StateNotHeld { block, .. } => {
+                Self::server(format!("historical state of block {block} is not available"))
+            }
             error => Self::internal(&error),
         }
     }

@@ -4,7 +4,7 @@ use crate::error::MinerError;
 use crate::worker::{Cadence, Settings};
 use alloy_primitives::{Address, Bytes};
 use quintet_redis::RedisArgs;
-use quintet_service::config::{ConfigError, duration, variable};
+use quintet_service::config::{ConfigError, duration};
 use quintet_service::grpc::GrpcConfig;
 use quintet_service::{ProcessConfig, ServiceError};
 use std::time::Duration;
@@ -134,13 +134,7 @@ pub(crate) fn check_extra(length: usize) -> Result<(), MinerError> {
 
 /// The error of a value that was found wrong after parsing.
 pub(crate) fn wrong_value(flag: &str, value: &str, reason: &str) -> MinerError {
-    let error = ConfigError::Value {
-        flag: flag.to_owned(),
-        variable: variable(flag),
-        value: value.to_owned(),
-        reason: format!(": {reason}"),
-    };
-    ServiceError::Config(error).into()
+    ServiceError::from(ConfigError::wrong_value(flag, value, &reason)).into()
 }
 
 fn extra_data(text: &str) -> Result<String, String> {

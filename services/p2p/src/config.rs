@@ -5,6 +5,7 @@ use crate::limits::Limits;
 use crate::nodes;
 use quintet_enode::{Enode, IdentityArgs, Netlist, NodeKey};
 use quintet_service::ProcessConfig;
+use quintet_service::config::ConfigError;
 use quintet_service::grpc::GrpcConfig;
 use std::path::{Path, PathBuf};
 
@@ -197,7 +198,7 @@ const fn max_dialled(max_peers: usize, ratio: usize) -> usize {
 
 fn from_flag(flag: &str, text: Option<&str>) -> Result<Vec<Enode>, P2pError> {
     let text = text.unwrap_or_default();
-    nodes::list(text).map_err(|reason| P2pError::wrong_value(flag, text, &reason))
+    nodes::list(text).map_err(|reason| ConfigError::wrong_value(flag, text, &reason).into())
 }
 
 /// The client's name in geth's form: `Quintet/<identity>/v<version>/<os>-<arch>/rust<version>`.

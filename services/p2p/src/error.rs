@@ -2,7 +2,7 @@
 
 use quintet_enode::KeyError;
 use quintet_service::ServiceError;
-use quintet_service::config::{ConfigError, variable};
+use quintet_service::config::ConfigError;
 use std::path::PathBuf;
 
 /// Why the service did not start, or stopped.
@@ -24,15 +24,8 @@ pub enum P2pError {
     },
 }
 
-impl P2pError {
-    /// A value that was found wrong after parsing.
-    pub(crate) fn wrong_value(flag: &str, value: &str, reason: &str) -> Self {
-        let error = ConfigError::Value {
-            flag: flag.to_owned(),
-            variable: variable(flag),
-            value: value.to_owned(),
-            reason: format!(": {reason}"),
-        };
-        ServiceError::Config(error).into()
+impl From<ConfigError> for P2pError {
+    fn from(error: ConfigError) -> Self {
+        ServiceError::from(error).into()
     }
 }

@@ -47,6 +47,7 @@ use hub::Hub;
 use link::Link;
 use quintet_discovery_api::DiscoveryClient;
 use quintet_rlpx::DisconnectReason;
+use quintet_service::config::ConfigError;
 use quintet_service::grpc::{GrpcServer, Transport};
 use quintet_service::{Context, Service, bind_tcp};
 use std::convert::Infallible;
@@ -76,7 +77,7 @@ impl P2p {
         let listener = bind_tcp(&settings.addr, settings.port, "--port").await?;
         let address = listener
             .local_addr()
-            .map_err(|error| P2pError::wrong_value("port", &settings.port.to_string(), &error.to_string()))?;
+            .map_err(|error| ConfigError::wrong_value("port", &settings.port.to_string(), &error))?;
         let limits = settings.limits;
         let link = Arc::new(Link::new(chain, limits.peer_queue, limits.link_queue));
         let hub = Arc::new(Hub::new(settings, Arc::clone(&link)));
@@ -133,7 +134,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), P2pError> {
     let settings = Settings::load(&config.node, &config.peers, config.datadir.as_deref())?;
     let remote = |flag: &str, url: &str| {
         Transport::remote(Service::P2p, url, CALL)
-            .map_err(|error| P2pError::wrong_value(flag, url, &error.to_string()))
+            .map_err(|error| ConfigError::wrong_value(flag, url, &error))
     };
     let chain = remote("chain.url", &config.chain_url)?;
     let discovery = config.discovery_url.as_deref().filter(|url| !url.is_empty());

@@ -2,6 +2,7 @@
 
 mod nodes;
 mod pair;
+mod snap;
 mod split;
 mod trace;
 

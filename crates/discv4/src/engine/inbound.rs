@@ -16,7 +16,7 @@ use std::time::Duration;
 
 impl Discv4 {
     /// Whether a packet is worth the recovery of its signer: not void, not an answer to nothing, not a question from
-    /// where nobody proved to be, and not one of too many from its address.
+    /// where nobody proved to be, not one that was answered, and not one of too many from its address.
     ///
     /// # Errors
     /// Why it was dropped.
@@ -26,7 +26,7 @@ impl Discv4 {
         from: SocketAddr,
         packet: Unverified,
     ) -> Result<Unverified, Rejected> {
-        self.check(now, from, packet.packet())?;
+        self.check(now, from, packet.packet(), packet.hash())?;
         Ok(packet.screened())
     }
 
@@ -36,7 +36,7 @@ impl Discv4 {
     /// Why it was dropped. Nothing was changed then, and nothing is sent.
     pub fn handle(&mut self, now: Duration, from: SocketAddr, packet: Verified) -> Result<(), Rejected> {
         if !packet.is_screened() {
-            self.check(now, from, packet.packet())?;
+            self.check(now, from, packet.packet(), packet.hash())?;
         }
         if self.actions.len() >= MAX_ACTIONS {
             return Err(Rejected::Busy);
@@ -72,7 +72,13 @@ impl Discv4 {
         }
     }
 
-    fn check(&mut self, now: Duration, from: SocketAddr, packet: &Packet) -> Result<(), Rejected> {
+    fn check(
+        &mut self,
+        now: Duration,
+        from: SocketAddr,
+        packet: &Packet,
+        hash: B256,
+    ) -> Result<(), Rejected> {
         let ip = from.ip().to_canonical();
         if !self.allows(ip) {
             return Err(Rejected::NotAllowed);
@@ -82,9 +88,11 @@ impl Discv4 {
         }
         let proved = self.bonds.is_known(&ip);
         match packet {
-            Packet::Ping(_) => {}
-            Packet::FindNode(_) | Packet::EnrRequest(_) if proved => {}
-            Packet::FindNode(_) | Packet::EnrRequest(_) => return Err(Rejected::Unproved),
+            Packet::FindNode(_) | Packet::EnrRequest(_) if !proved => return Err(Rejected::Unproved),
+            Packet::FindNode(_) | Packet::EnrRequest(_) if self.replays.get(&(hash, ip)).is_some() => {
+                return Err(Rejected::Replayed);
+            }
+            Packet::Ping(_) | Packet::FindNode(_) | Packet::EnrRequest(_) => {}
             Packet::Pong(Pong { ping_hash: hash, .. })
             | Packet::EnrResponse(EnrResponse { request_hash: hash, .. })
                 if self.tasks.awaits(hash) => {}

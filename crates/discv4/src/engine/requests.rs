@@ -165,8 +165,8 @@ impl Discv4 {
         if self.table.get(&peer.0).is_none_or(|known| known.seq() > record.seq()) {
             return;
         }
-        let moved =
-            record.to_enode().filter(|moved| self.reachable(moved).is_ok() && may_relay(node.ip, moved.ip));
+        let moved = record.to_enode_near(node.ip);
+        let moved = moved.filter(|moved| self.reachable(moved).is_ok() && may_relay(node.ip, moved.ip));
         self.table.update(&peer.0, moved, Some(record.clone()));
         self.persist(now, moved.unwrap_or(node), &(peer.0, moved.unwrap_or(node).ip));
     }

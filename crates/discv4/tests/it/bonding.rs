@@ -6,6 +6,7 @@ use quintet_discv4::{
     SEED_MIN_TABLE_TIME, SETTLE_TIME, Unverified, decode,
 };
 use quintet_enode::{Enode, PublicKey, RecordBuilder};
+use std::net::IpAddr;
 use std::time::Duration;
 
 #[test]
@@ -164,6 +165,23 @@ fn a_newer_record_of_a_node_in_the_table_is_fetched() {
     subject.hears(&peer, &enr_response(request, &moved)).unwrap();
     let known = subject.engine.table().get(&peer.enode().node_id()).unwrap();
     assert_eq!((known.seq(), known.enode.udp, known.enode.tcp, known.liveness_checks), (3, 40404, 1, 0));
+}
+
+#[test]
+fn a_node_of_two_addresses_stays_at_the_one_where_it_was_met() {
+    let addresses: [IpAddr; 2] = ["60.0.0.1".parse().unwrap(), "2600:1::1".parse().unwrap()];
+    for met in addresses {
+        let (mut subject, peer) = (Subject::new(), Peer::at(met));
+        subject.hears(&peer, &peer.ping(&subject)).unwrap();
+        let [_, (Packet::Ping(_), hash)] = subject.sent_to(&peer)[..] else { panic!() };
+        subject.hears(&peer, &with_seq(pong(&subject, hash), 3)).unwrap();
+        let [(Packet::EnrRequest(_), request)] = subject.sent_to(&peer)[..] else { panic!() };
+        let both = RecordBuilder::new(3).ip(addresses[0]).ip(addresses[1]).udp(peer.addr.port());
+        let both = both.sign(peer.signer.key()).unwrap();
+        subject.hears(&peer, &enr_response(request, &both)).unwrap();
+        let known = subject.engine.table().get(&peer.enode().node_id()).unwrap();
+        assert_eq!((known.seq(), known.enode.udp_addr(), known.liveness_checks), (3, peer.addr, 1));
+    }
 }
 
 #[test]

@@ -67,6 +67,9 @@ fn void_and_repeated_packets_get_nothing() {
     }
     for packet in &packets[1..] {
         assert_eq!(subject.hears(&peer, packet), Err(Rejected::Replayed));
+        let repeated = decode(&peer.signer.seal(packet)).unwrap();
+        let screened = subject.engine.screen(subject.now, peer.addr, repeated);
+        assert_eq!(screened.unwrap_err(), Rejected::Replayed, "before its signer is looked for");
     }
     subject.hears(&peer, &packets[0]).unwrap();
     assert!(matches!(subject.sent_to(&peer)[..], [(Packet::Pong(_), _)]), "no more than a pong");

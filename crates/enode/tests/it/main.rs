@@ -104,15 +104,25 @@ fn an_update_keeps_what_it_does_not_change() {
 #[test]
 fn the_more_global_address_is_chosen() {
     let key = NodeKey::generate();
-    let chosen = |four: Ipv4Addr, six: Ipv6Addr| {
+    let record = |four: Ipv4Addr, six: Ipv6Addr| {
         let builder = RecordBuilder::new(1).ip(four.into()).ip(six.into()).tcp(1).udp(2);
-        builder.entry("tcp6", vec![3]).sign(&key).unwrap().to_enode().unwrap()
+        builder.entry("tcp6", vec![3]).sign(&key).unwrap()
     };
     let global6 = "2600::1".parse().unwrap();
-    let enode = chosen(Ipv4Addr::new(10, 0, 0, 1), global6);
+    let enode = record(Ipv4Addr::new(10, 0, 0, 1), global6).to_enode().unwrap();
     assert_eq!((enode.ip, enode.tcp, enode.udp), (global6.into(), 3, 2));
-    let enode = chosen(Ipv4Addr::new(8, 8, 8, 8), global6);
+    let both = record(Ipv4Addr::new(8, 8, 8, 8), global6);
+    let enode = both.to_enode().unwrap();
     assert_eq!((enode.ip.to_string().as_str(), enode.tcp), ("8.8.8.8", 1));
+    // Unless the node was met at the other one, or has no other.
+    let near = |record: &Record, met: &str| {
+        let enode = record.to_enode_near(met.parse().unwrap()).unwrap();
+        (enode.ip.to_string(), enode.tcp)
+    };
+    assert_eq!(near(&both, "2001:db8::1"), ("2600::1".to_owned(), 3));
+    assert_eq!(near(&both, "::ffff:1.2.3.4"), ("8.8.8.8".to_owned(), 1));
+    let four = RecordBuilder::new(1).ip([8, 8, 8, 8].into()).tcp(1).sign(&key).unwrap();
+    assert_eq!(near(&four, "2001:db8::1"), ("8.8.8.8".to_owned(), 1));
     let mapped = RecordBuilder::new(1).entry("ip6", rlp_ip6("::ffff:8.8.8.8")).tcp(1).entry("tcp6", vec![3]);
     let enode = mapped.sign(&key).unwrap().to_enode().unwrap();
     assert_eq!((enode.ip.to_string().as_str(), enode.tcp), ("8.8.8.8", 1));

@@ -141,7 +141,7 @@ const NODE: &[Metric] = &[
     metric(
         "quintet_chain_blocks_total",
         Counter,
-        &[Label { name: "outcome", values: &["head", "side", "known", "refused"] }],
+        &[Label { name: "outcome", values: &["head", "side", "known", "refused", "history"] }],
         CHAIN,
         "Blocks that came, by what became of them.",
     ),

@@ -257,6 +257,15 @@ pub(super) const PEERS: &[Metric] = &[
     ),
     metric("quintet_chain_sync_bodies_total", Counter, &[], CHAIN, "Bodies that syncs fetched."),
     metric("quintet_chain_sync_requests_total", Counter, &[KIND, OUTCOME], CHAIN, "Requests of syncs."),
+    metric("quintet_chain_sync_receipts_total", Counter, &[], CHAIN, "Blocks whose receipts syncs fetched."),
+    metric("quintet_chain_sync_pivot_block", Gauge, &[], CHAIN, "The block whose state is, or was, fetched."),
+    metric(
+        "quintet_chain_sync_state_items_total",
+        Counter,
+        &[KIND],
+        CHAIN,
+        "Accounts, slots, codes and trie nodes of a fetched state that were written.",
+    ),
     metric(
         "quintet_chain_sync_faults_total",
         Counter,

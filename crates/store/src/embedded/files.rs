@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// The version of the tables and their records. A change of either is a new one.
 const SCHEMA: u32 = 1;
+/// The version of a store whose state was adopted: one that knows of no base would misread it.
+pub(super) const SCHEMA_WITH_BASE: u32 = 2;
 const LOCK: &str = "LOCK";
 const MARKER: &str = "STORE";
 /// The name that the engine gives its data file.
@@ -143,10 +145,10 @@ fn tables(env: &Environment, place: &Place, directory: &Path) -> Result<Tables, 
     let failed = |error| place.error("open", error);
     let tx = env.begin_rw_unsync().map_err(failed)?;
     let tables = Tables::create(&tx).map_err(failed)?;
-    let view = View { tx: &tx, tables: &tables, place };
+    let view = View { tx: &tx, tables: &tables, place, floor: 0 };
     let found = view.get(tables.system, SCHEMA_KEY)?.map(std::borrow::Cow::into_owned);
     match found.as_deref() {
-        Some(bytes) if bytes == SCHEMA.to_be_bytes() => {}
+        Some(bytes) if bytes == SCHEMA.to_be_bytes() || bytes == SCHEMA_WITH_BASE.to_be_bytes() => {}
         None if view.last(tables.numbers)?.is_none() => {
             tx.put(tables.system.db, SCHEMA_KEY, SCHEMA.to_be_bytes(), WriteFlags::UPSERT).map_err(failed)?;
         }

@@ -9,6 +9,8 @@ pub(super) const ACCOUNT: usize = 28;
 pub(super) const STORAGE: usize = 68;
 /// Length of `number | hash`.
 pub(super) const BLOCK: usize = 40;
+/// Length of `account hash | slot hash`.
+pub(super) const BASE_SLOT: usize = 64;
 
 /// `address | !block`.
 pub(super) fn account(address: &Address, block: u64) -> [u8; ACCOUNT] {
@@ -38,6 +40,15 @@ pub(super) fn block(number: u64, hash: &B256) -> [u8; BLOCK] {
     let (head, rest) = key.split_at_mut(8);
     head.copy_from_slice(&number.to_be_bytes());
     rest.copy_from_slice(hash.as_slice());
+    key
+}
+
+/// `account hash | slot hash`.
+pub(super) fn base_slot(account: &B256, slot: &B256) -> [u8; BASE_SLOT] {
+    let mut key = [0; BASE_SLOT];
+    let (head, rest) = key.split_at_mut(32);
+    head.copy_from_slice(account.as_slice());
+    rest.copy_from_slice(slot.as_slice());
     key
 }
 

@@ -2,17 +2,25 @@
 //!
 //! The same engine serves as the store "in memory": in a temporary directory, without syncing to the disk.
 
+mod adopt;
+mod base;
 mod commit;
+mod fetched;
 mod files;
 mod keys;
+mod rows;
 mod snapshots;
 mod state;
 mod tables;
 mod view;
 mod walk;
 
-use crate::{Commit, StateChanges, Store, StoreError, TableStats, TransactionLocation, TrieFlush};
+use crate::{
+    Commit, FetchedState, StateChanges, Store, StoreError, TableStats, TransactionLocation, TrieFlush,
+};
 use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_trie::TrieAccount;
+use commit::Writer;
 use parking_lot::Mutex;
 use quintet_types::{
     Account, Block, BlockRef, Body, Header, Receipts, RecoveredBlock, StateDiff, StateReader,
@@ -104,7 +112,7 @@ impl Engine {
     fn open(path: &Path, options: &Options, temporary: Option<TempDir>) -> Result<Self, StoreError> {
         let files::Opened { tables, env, place, lock } = files::open(path, options)?;
         Ok(Self {
-            snapshots: Snapshots::new(env.clone(), place.clone()),
+            snapshots: Snapshots::new(env.clone(), tables.system, place.clone()),
             tables,
             env,
             place,
@@ -116,7 +124,7 @@ impl Engine {
     }
 
     const fn view<'a>(&'a self, snapshot: &'a Snapshot) -> View<'a, Ro> {
-        View { tx: &snapshot.tx, tables: &self.tables, place: &self.place }
+        View { tx: &snapshot.tx, tables: &self.tables, place: &self.place, floor: snapshot.floor }
     }
 
     /// Runs `read` on the newest snapshot.
@@ -131,11 +139,16 @@ impl Engine {
         let span =
             tracing::debug_span!("store.commit", blocks = commit.blocks.len(), unwind_to = commit.unwind_to);
         let _entered = span.enter();
+        self.write(|writer| commit::write(writer, commit))
+    }
+
+    /// Runs `write` in one transaction; it says whether canonical blocks were taken away.
+    fn write(&self, write: impl FnOnce(&Writer<'_>) -> Result<bool, StoreError>) -> Result<(), StoreError> {
         let _writer = self.writer.lock();
         let failed = |error| self.place.error("commit", error);
         let tx = self.env.begin_rw_unsync().map_err(failed)?;
         let id = tx.id().map_err(failed)?;
-        let unwound = commit::write(&tx, &self.tables, &self.place, commit)?;
+        let unwound = write(&Writer::new(&tx, &self.tables, &self.place)?)?;
         if unwound {
             self.last_unwind.store(id, Ordering::SeqCst);
         }
@@ -216,6 +229,18 @@ impl Store for Embedded {
         walk::any_slot(&state, &walk::Storage { address, incarnation })
     }
 
+    fn first_state(&self) -> Result<u64, StoreError> {
+        self.0.read(|view| Ok(view.floor))
+    }
+
+    fn base_accounts(&self, from: &B256, most: usize) -> Result<Vec<(B256, TrieAccount)>, StoreError> {
+        self.0.read(|view| view.base_accounts(from, most))
+    }
+
+    fn base_slots(&self, account: &B256, from: &B256, most: usize) -> Result<Vec<(B256, U256)>, StoreError> {
+        self.0.read(|view| view.base_slots(account, from, most))
+    }
+
     fn code(&self, hash: &B256) -> Result<Option<Bytes>, StoreError> {
         self.0.read(|view| view.bytes(view.tables.code, hash.as_slice()))
     }
@@ -254,21 +279,25 @@ impl Store for Embedded {
         self.0.commit(commit)
     }
 
+    fn write_fetched(&self, part: FetchedState) -> Result<(), StoreError> {
+        self.0.write(|writer| writer.fetched(part).map(|()| false))
+    }
+
     fn sync(&self) -> Result<(), StoreError> {
         let _writer = self.0.writer.lock();
         self.0.env.sync(true).map(drop).map_err(|error| self.0.place.error("sync", error))
     }
 
-    fn for_each_account(
+    fn for_each_account_version(
         &self,
         block: u64,
         from: Address,
-        visit: &mut dyn FnMut(Address, Account) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Address, Option<Account>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         walk::accounts(&State::new(Arc::clone(&self.0), block)?, from, visit)
     }
 
-    fn for_each_storage(
+    fn for_each_slot_version(
         &self,
         address: &Address,
         incarnation: u64,

@@ -4,7 +4,8 @@
 //! (a walk: a short stretch), and the pool keeps only transactions on the newest snapshot, whose pages are in use
 //! anyway.
 
-use super::tables::Place;
+use super::base;
+use super::tables::{Place, Table};
 use crate::StoreError;
 use parking_lot::Mutex;
 use signet_libmdbx::Environment;
@@ -18,6 +19,8 @@ const MAX_IDLE: usize = 64;
 pub(super) struct Snapshot {
     pub(super) tx: RoTxUnsync,
     pub(super) id: u64,
+    /// The first block whose state it holds.
+    pub(super) floor: u64,
 }
 
 /// The pool.
@@ -26,12 +29,13 @@ pub(super) struct Snapshots {
     /// The oldest snapshot that may still be handed out: that of the last commit that returned.
     newest: AtomicU64,
     env: Environment,
+    system: Table,
     place: Place,
 }
 
 impl Snapshots {
-    pub(super) const fn new(env: Environment, place: Place) -> Self {
-        Self { idle: Mutex::new(Vec::new()), newest: AtomicU64::new(0), env, place }
+    pub(super) const fn new(env: Environment, system: Table, place: Place) -> Self {
+        Self { idle: Mutex::new(Vec::new()), newest: AtomicU64::new(0), env, system, place }
     }
 
     /// A snapshot not older than the last commit that returned, nor than snapshot `seen`.
@@ -72,8 +76,10 @@ impl Snapshots {
         let begin = || {
             let tx = self.env.begin_ro_unsync()?;
             let id = tx.id()?;
-            Ok(Snapshot { tx, id })
+            Ok((tx, id))
         };
-        begin().map_err(|error| self.place.error("begin a read", error))
+        let (tx, id) = begin().map_err(|error| self.place.error("begin a read", error))?;
+        let floor = base::floor(&tx, self.system, &self.place)?.map_or(0, |block| block.number);
+        Ok(Snapshot { tx, id, floor })
     }
 }

@@ -20,10 +20,11 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Fails if the canonical chain has no block with this number.
+    /// Fails if the canonical chain has no block with this number, or its state is not held.
     pub(super) fn new(engine: Arc<Engine>, number: u64) -> Result<Self, StoreError> {
         let snapshot = engine.snapshots.take(0)?;
-        let block = engine.view(&snapshot).canonical(number);
+        let view = engine.view(&snapshot);
+        let block = view.canonical(number).and_then(|block| view.held(number).map(|()| block));
         let seen = AtomicU64::new(snapshot.id);
         engine.snapshots.give_back(snapshot);
         Ok(Self { block: block?, engine, seen })

@@ -27,12 +27,17 @@ pub(super) struct Tables {
     pub(super) senders: Table,
     /// number | hash → receipts as RLP, without blooms.
     pub(super) receipts: Table,
-    /// transaction hash → number of its canonical block, index (4 bytes).
+    /// transaction hash → number of its canonical block, index (4 bytes); of a block held as history, whose row may be
+    /// out of date, also the beginning of the block's hash (8 bytes).
     pub(super) transactions: Table,
     /// address | !block → account.
     pub(super) accounts: Table,
     /// address | incarnation | slot | !block → value.
     pub(super) storage: Table,
+    /// hash of the address → account of the base.
+    pub(super) base_accounts: Table,
+    /// hash of the address | hash of the slot → value in the base.
+    pub(super) base_storage: Table,
     /// hash → code.
     pub(super) code: Table,
     /// number → what the canonical block changed.
@@ -46,7 +51,7 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    pub(super) const COUNT: usize = 14;
+    pub(super) const COUNT: usize = 16;
 
     /// Opens the tables, and makes those that are not there.
     pub(super) fn create(tx: &RwTxUnsync) -> MdbxResult<Self> {
@@ -61,6 +66,8 @@ impl Tables {
             transactions: table("transactions")?,
             accounts: table("accounts")?,
             storage: table("storage")?,
+            base_accounts: table("base_accounts")?,
+            base_storage: table("base_storage")?,
             code: table("code")?,
             changes: table("changes")?,
             trie: table("trie")?,
@@ -80,6 +87,8 @@ impl Tables {
             self.transactions,
             self.accounts,
             self.storage,
+            self.base_accounts,
+            self.base_storage,
             self.code,
             self.changes,
             self.trie,

@@ -13,6 +13,8 @@ use std::borrow::Cow;
 /// What the store itself keeps under names.
 pub(super) const SCHEMA_KEY: &[u8] = b"schema";
 pub(super) const TRIE_BLOCK_KEY: &[u8] = b"trie block";
+/// The block of the adopted state, where one was.
+pub(super) const FLOOR_KEY: &[u8] = b"state floor";
 
 /// One transaction with the tables.
 #[derive(Clone, Copy)]
@@ -20,9 +22,11 @@ pub(super) struct View<'a, K: TransactionKind<Access = PtrUnsync>> {
     pub(super) tx: &'a Tx<K>,
     pub(super) tables: &'a Tables,
     pub(super) place: &'a Place,
+    /// The first block whose state is held: zero unless a state was adopted.
+    pub(super) floor: u64,
 }
 
-type Row<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+pub(super) type Row<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
 impl<'a, K: TransactionKind<Access = PtrUnsync>> View<'a, K> {
     /// The row under `key`.
@@ -115,17 +119,19 @@ impl<'a, K: TransactionKind<Access = PtrUnsync>> View<'a, K> {
         Ok(Some(senders.iter().map(Address::from).collect()))
     }
 
-    /// The newest version of an account at or below `block`.
+    /// The account after `block`: its newest version at or below that, or what the base has.
     pub(super) fn account(&self, address: &Address, block: u64) -> Result<Option<Account>, StoreError> {
+        self.held(block)?;
         let table = self.tables.accounts;
         let key = keys::account(address, block);
         match self.version(table, &key)? {
             Some(value) if !value.is_empty() => checked(table, &key, codec::account(&value)).map(Some),
+            None if self.floor > 0 => self.base_account(address),
             _ => Ok(None),
         }
     }
 
-    /// The newest version of a slot at or below `block`.
+    /// The slot after `block`: its newest version at or below that, or what the base has.
     pub(super) fn storage(
         &self,
         address: &Address,
@@ -133,14 +139,23 @@ impl<'a, K: TransactionKind<Access = PtrUnsync>> View<'a, K> {
         slot: &U256,
         block: u64,
     ) -> Result<U256, StoreError> {
+        self.held(block)?;
         let table = self.tables.storage;
         let key = keys::storage(address, incarnation, slot, block);
-        let value = self.version(table, &key)?;
-        value.map_or(Ok(U256::ZERO), |value| checked(table, &key, codec::uint(&value)))
+        match self.version(table, &key)? {
+            Some(value) => checked(table, &key, codec::uint(&value)),
+            None if self.has_base(incarnation) => self.base_slot(address, slot),
+            None => Ok(U256::ZERO),
+        }
     }
 
     /// What a canonical block changed.
     pub(super) fn changes(&self, block: u64) -> Result<StateChanges, StoreError> {
+        if self.floor > 0 {
+            self.canonical(block)?;
+            // The base has what the block left, but not what it found.
+            self.held(block.saturating_sub(1))?;
+        }
         let table = self.tables.changes;
         let key = block.to_be_bytes();
         let record = self.get(table, &key)?.ok_or(StoreError::UnknownBlock { number: block })?;
@@ -180,11 +195,13 @@ impl<'a, K: TransactionKind<Access = PtrUnsync>> View<'a, K> {
     ) -> Result<Option<TransactionLocation>, StoreError> {
         let table = self.tables.transactions;
         let Some(record) = self.get(table, hash.as_slice())? else { return Ok(None) };
-        let parts = record.split_at_checked(8).and_then(|(number, index)| {
-            Some((keys::number(number)?, u32::from_be_bytes(index.try_into().ok()?)))
-        });
-        let (number, index) = checked(table, hash.as_slice(), parts)?;
-        Ok(Some(TransactionLocation { block: self.canonical(number)?, index }))
+        let (number, index, prefix) = checked(table, hash.as_slice(), place(&record))?;
+        // History may be of a chain that was given up, or not be canonical yet.
+        let block = match self.canonical_hash(number)? {
+            Some(hash) if hash.starts_with(prefix) => BlockRef { number, hash },
+            _ => return Ok(None),
+        };
+        Ok(Some(TransactionLocation { block, index }))
     }
 
     /// The row under `key`, as bytes of its own.
@@ -227,6 +244,13 @@ pub(super) fn decoded<T>(
 
 pub(super) fn bad_record(table: Table, key: &[u8], detail: String) -> StoreError {
     StoreError::BadRecord { table: table.name, key: hex::encode(key), detail }
+}
+
+/// A transaction's place: block, index, and the beginning of the block's hash where it is kept.
+fn place(record: &[u8]) -> Option<(u64, u32, &[u8])> {
+    let (number, rest) = record.split_at_checked(8)?;
+    let (index, prefix) = rest.split_at_checked(4)?;
+    Some((keys::number(number)?, u32::from_be_bytes(index.try_into().ok()?), prefix))
 }
 
 /// A hash; `None` if the bytes are not 32.

@@ -18,11 +18,11 @@ const STRETCH: usize = 4096;
 /// What was found, and the key at which to go on; `None` at the end.
 type Stretch<K, V> = (Vec<(K, V)>, Option<K>);
 
-/// Calls `visit` with each account, from `from` on.
+/// Calls `visit` with each account that has a version, from `from` on.
 pub(super) fn accounts(
     state: &State,
     from: Address,
-    visit: &mut dyn FnMut(Address, Account) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(Address, Option<Account>) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     let mut next = Some(from);
     while let Some(from) = next {
@@ -42,7 +42,8 @@ fn account_stretch(
     view: View<'_, Ro>,
     from: Address,
     block: u64,
-) -> Result<Stretch<Address, Account>, StoreError> {
+) -> Result<Stretch<Address, Option<Account>>, StoreError> {
+    view.held(block)?;
     let table = view.tables.accounts;
     let mut found = Vec::new();
     let mut address = from;
@@ -56,9 +57,9 @@ fn account_stretch(
             address = at;
             continue;
         }
-        if !value.is_empty() {
-            found.push((address, checked(table, &key, codec::account(&value))?));
-        }
+        let exists = !value.is_empty();
+        let account = exists.then(|| checked(table, &key, codec::account(&value))).transpose()?;
+        found.push((address, account));
         match after(address.as_slice()) {
             Some(next) => address = Address::from(next),
             None => return Ok((found, None)),
@@ -73,7 +74,7 @@ pub(super) struct Storage<'a> {
     pub(super) incarnation: u64,
 }
 
-/// Calls `visit` with each slot that is not zero, from `from` on.
+/// Calls `visit` with each slot that has a version, from `from` on.
 pub(super) fn storage(
     state: &State,
     storage: &Storage<'_>,
@@ -82,7 +83,7 @@ pub(super) fn storage(
 ) -> Result<(), StoreError> {
     let mut next = Some(from);
     while let Some(from) = next {
-        let stretch = |view: View<'_, Ro>| slot_stretch(view, storage, from, state.block().number, STRETCH);
+        let stretch = |view: View<'_, Ro>| slot_stretch(view, storage, from, state.block().number, |_| false);
         let (found, rest) = state.read(stretch)?;
         for (slot, value) in found {
             if visit(slot, value).is_break() {
@@ -94,27 +95,31 @@ pub(super) fn storage(
     Ok(())
 }
 
-/// Whether there is a slot that is not zero.
+/// Whether there is a slot that is not zero. Slots of the base count whatever became of them: nobody asks about an
+/// account that could have changed its storage.
 pub(super) fn any_slot(state: &State, storage: &Storage<'_>) -> Result<bool, StoreError> {
+    let set = |value: &U256| !value.is_zero();
     let mut next = Some(U256::ZERO);
     while let Some(from) = next {
-        let (found, rest) = state.read(|view| slot_stretch(view, storage, from, state.block().number, 1))?;
-        if !found.is_empty() {
+        let stretch = |view: View<'_, Ro>| slot_stretch(view, storage, from, state.block().number, set);
+        let (found, rest) = state.read(stretch)?;
+        if found.last().is_some_and(|(_, value)| set(value)) {
             return Ok(true);
         }
         next = rest;
     }
-    Ok(false)
+    state.read(|view| Ok(view.has_base(storage.incarnation) && view.has_base_slots(storage.address)?))
 }
 
-/// The slots of one stretch, at most `most`.
+/// The slots of one stretch, until one's value is `enough`.
 fn slot_stretch(
     view: View<'_, Ro>,
     storage: &Storage<'_>,
     from: U256,
     block: u64,
-    most: usize,
+    enough: fn(&U256) -> bool,
 ) -> Result<Stretch<U256, U256>, StoreError> {
+    view.held(block)?;
     let table = view.tables.storage;
     let mut found = Vec::new();
     let mut slot = from;
@@ -130,14 +135,12 @@ fn slot_stretch(
             continue;
         }
         let value = checked(table, &key_found, codec::uint(&value))?;
-        if !value.is_zero() {
-            found.push((slot, value));
-        }
+        found.push((slot, value));
         match slot.checked_add(U256::from(1)) {
             Some(next) => slot = next,
             None => return Ok((found, None)),
         }
-        if found.len() == most {
+        if enough(&value) {
             break;
         }
     }

@@ -4,7 +4,7 @@ use super::copy::{self, bigint};
 use super::numeric::Wei;
 use super::rows::{Batch, BlockRows, MAX_VALUE};
 use super::session::{Known, Session};
-use super::{trie, unwind};
+use super::{adopt, trie, unwind};
 use crate::{Commit, StoreError};
 use alloy_primitives::{B256, Bytes};
 use quintet_types::BlockRef;
@@ -27,10 +27,20 @@ pub(super) async fn apply(
         unwind::unwind(session, known, target).await?;
     }
     let lowest = known.head;
+    if lowest.is_some_and(|head| head.number == 0) && !commit.blocks.is_empty() {
+        // The chain is executed after all: what history there was has places that are not the chain's.
+        delete_places_above(session, 0).await?;
+    }
     for executed in &commit.blocks {
         follow(known, executed.block.block_ref(), executed.block.header().parent_hash)?;
     }
+    if let Some(block) = commit.history.first() {
+        adopt::check_at_genesis(known, block.block.block_ref())?;
+    }
     blocks(session, batch).await?;
+    if let Some(block) = commit.adopt {
+        adopt::adopt(session, known, block).await?;
+    }
     if let Some(flush) = &commit.trie {
         trie::flush(session, flush, known.trie.is_none()).await?;
         known.trie = Some(flush.block);
@@ -40,10 +50,16 @@ pub(super) async fn apply(
         check_trie_block(session, known).await?;
     }
     meta(session, &commit.meta).await?;
+    remember(session, known).await
+}
+
+/// Writes what the store must remember of itself.
+pub(super) async fn remember(session: &mut Session, known: &Known) -> Result<(), StoreError> {
     let (number, hash) = (known.trie.map(|block| bigint(block.number)), known.trie.map(|block| block.hash));
     let hash = hash.as_ref().map(B256::as_slice);
-    let update = "UPDATE store_state SET last_commit = $1, trie_number = $2, trie_hash = $3";
-    session.execute(ACTION, update, &[&known.last_commit, &number, &hash]).await
+    let update =
+        "UPDATE store_state SET last_commit = $1, trie_number = $2, trie_hash = $3, first_state = $4";
+    session.execute(ACTION, update, &[&known.last_commit, &number, &hash, &bigint(known.floor)]).await
 }
 
 /// Takes `block` for the head, if it follows the one that is.
@@ -59,7 +75,8 @@ fn follow(known: &mut Known, block: BlockRef, parent_hash: B256) -> Result<(), S
 }
 
 async fn blocks(session: &mut Session, batch: Batch) -> Result<(), StoreError> {
-    let Batch { blocks, side_blocks, accounts, storage, code } = batch;
+    let Batch { blocks, side_blocks, history, accounts, storage, code } = batch;
+    let side_blocks: Vec<_> = side_blocks.into_iter().chain(history).collect();
     if !blocks.is_empty() || !side_blocks.is_empty() {
         let held = held(session, blocks.iter().chain(&side_blocks)).await?;
         let highest = blocks.iter().map(|block| block.block.number).max();
@@ -70,18 +87,55 @@ async fn blocks(session: &mut Session, batch: Batch) -> Result<(), StoreError> {
         )
         .await?;
         canonical(session, &blocks).await?;
+        forget_places(session, &side_blocks).await?;
         numbers(session, blocks.iter().chain(&side_blocks), &held).await?;
         by_partition(session, blocks, side_blocks, &held).await?;
     }
     copy_rows(session, "accounts", [accounts]).await?;
     copy_rows(session, "storage", [storage]).await?;
-    if !code.is_empty() {
-        let hashes: Vec<&[u8]> = code.keys().map(B256::as_slice).collect();
-        let codes: Vec<&[u8]> = code.values().map(AsRef::as_ref).collect();
-        let insert = "INSERT INTO code SELECT * FROM unnest($1::bytea[], $2::bytea[]) ON CONFLICT DO NOTHING";
-        session.execute(ACTION, insert, &[&hashes, &codes]).await?;
+    codes(session, &code).await
+}
+
+/// Writes code, some of which may be there.
+pub(super) async fn codes(session: &mut Session, code: &BTreeMap<B256, Bytes>) -> Result<(), StoreError> {
+    if code.is_empty() {
+        return Ok(());
+    }
+    let hashes: Vec<&[u8]> = code.keys().map(B256::as_slice).collect();
+    let codes: Vec<&[u8]> = code.values().map(AsRef::as_ref).collect();
+    let insert = "INSERT INTO code SELECT * FROM unnest($1::bytea[], $2::bytea[]) ON CONFLICT DO NOTHING";
+    session.execute(ACTION, insert, &[&hashes, &codes]).await
+}
+
+/// History may have been written before, with another block of the same number: its transactions and logs go.
+async fn forget_places(session: &mut Session, blocks: &[BlockRows]) -> Result<(), StoreError> {
+    let history = blocks.iter().filter(|rows| rows.update.receipts.is_some());
+    let numbers: Vec<i64> = history.map(|rows| bigint(rows.block.number)).collect();
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let written = "SELECT DISTINCT number FROM blocks WHERE number = ANY($1) AND receipts IS NOT NULL";
+    let rows = session.query(ACTION, written, &[&numbers]).await?;
+    let numbers = rows.iter().map(|row| super::read::column(&session.database, row, 0));
+    let numbers: Vec<i64> = numbers.collect::<Result<_, _>>()?;
+    delete_places(session, &numbers).await
+}
+
+/// Deletes the transactions and logs of all blocks above this number.
+pub(super) async fn delete_places_above(session: &mut Session, number: u64) -> Result<(), StoreError> {
+    for delete in ["DELETE FROM transactions WHERE block > $1", "DELETE FROM logs WHERE block > $1"] {
+        session.execute(ACTION, delete, &[&bigint(number)]).await?;
     }
     Ok(())
+}
+
+/// Deletes the transactions and logs of blocks, by their numbers.
+pub(super) async fn delete_places(session: &mut Session, numbers: &[i64]) -> Result<(), StoreError> {
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    session.execute(ACTION, "DELETE FROM transactions WHERE block = ANY($1)", &[&numbers]).await?;
+    session.execute(ACTION, "DELETE FROM logs WHERE block = ANY($1)", &[&numbers]).await
 }
 
 /// Which of the blocks the store has already, as side blocks or blocks that were canonical once.
@@ -180,9 +234,7 @@ async fn by_partition(
 /// A block that is held already may be executed only now.
 async fn update(session: &mut Session, rows: &BlockRows) -> Result<(), StoreError> {
     let BlockRef { number, hash } = rows.block;
-    let executed = rows.update.executed.as_ref();
-    let receipts = executed.map(|executed| executed.receipts.as_slice());
-    let changes = executed.map(|executed| executed.changes.as_slice());
+    let (receipts, changes) = (rows.update.receipts.as_deref(), rows.update.changes.as_deref());
     let total_difficulty = Wei(rows.update.total_difficulty);
     let update = "UPDATE blocks SET total_difficulty = $3, receipts = coalesce($4, receipts), \
                   changes = coalesce($5, changes) WHERE number = $1 AND hash = $2";
@@ -223,7 +275,7 @@ async fn check_trie_block(session: &mut Session, known: &Known) -> Result<(), St
     if hash == Some(block.hash) { Ok(()) } else { Err(left_behind) }
 }
 
-async fn meta(
+pub(super) async fn meta(
     session: &mut Session,
     values: &[(String, Option<alloy_primitives::Bytes>)],
 ) -> Result<(), StoreError> {

@@ -11,10 +11,13 @@
 //! Calls wait for the network: they must not be made on a thread that runs async tasks. The connections are
 //! driven by threads of the engine's own.
 
+mod adopt;
+mod base;
 mod commit;
 mod connect;
 mod copy;
 mod error;
+mod fetched;
 mod numeric;
 mod read;
 mod rows;
@@ -24,18 +27,23 @@ mod trie;
 mod unwind;
 mod walk;
 
-use crate::{Commit, Durability, Options, StateChanges, Store, StoreError, TableStats, TransactionLocation};
+use crate::{
+    Commit, Durability, FetchedState, Options, StateChanges, Store, StoreError, TableStats,
+    TransactionLocation,
+};
 use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_trie::TrieAccount;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime as PoolRuntime};
 use error::Database;
 use parking_lot::Mutex;
 use quintet_types::{Account, BlockRef, Body, Header, Receipts, RecoveredBlock, StateDiff, StateReader};
-use session::Writer;
+use session::{Work, Writer};
 use state::State;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_postgres::NoTls;
@@ -127,6 +135,8 @@ struct Engine {
     pool: Pool,
     /// `None` in an engine that only reads.
     writer: Option<Mutex<Writer>>,
+    /// The first block whose state is held, as far as a read has told.
+    floor: AtomicU64,
     database: Database,
     handle: Handle,
     runtime: Option<Runtime>,
@@ -151,7 +161,8 @@ impl Engine {
             }
         };
         let handle = runtime.handle().clone();
-        Ok(Self { pool, writer: writer.map(Mutex::new), database, handle, runtime: Some(runtime) })
+        let writer = writer.map(Mutex::new);
+        Ok(Self { pool, writer, floor: AtomicU64::new(0), database, handle, runtime: Some(runtime) })
     }
 
     async fn connect(
@@ -288,6 +299,18 @@ impl Store for Postgres {
         walk::any_slot(&state, &walk::Storage { address, incarnation })
     }
 
+    fn first_state(&self) -> Result<u64, StoreError> {
+        self.0.first_state()
+    }
+
+    fn base_accounts(&self, from: &B256, most: usize) -> Result<Vec<(B256, TrieAccount)>, StoreError> {
+        self.0.base_accounts(from, most)
+    }
+
+    fn base_slots(&self, account: &B256, from: &B256, most: usize) -> Result<Vec<(B256, U256)>, StoreError> {
+        self.0.base_slots(account, from, most)
+    }
+
     fn code(&self, hash: &B256) -> Result<Option<Bytes>, StoreError> {
         self.0.code(hash)
     }
@@ -330,9 +353,15 @@ impl Store for Postgres {
             unwind_to = commit.unwind_to.map(u64::cast_signed),
         );
         let _entered = span.enter();
-        let batch = rows::build(&commit.blocks, &commit.side_blocks)?;
+        let floor = self.0.writer()?.lock().floor();
+        let batch = rows::build(&commit, floor)?;
         let mut writer = self.0.writer()?.lock();
-        self.0.block_on(writer.commit(&commit, batch))
+        self.0.block_on(writer.write(Work::Commit(&commit, batch)))
+    }
+
+    fn write_fetched(&self, part: FetchedState) -> Result<(), StoreError> {
+        let mut writer = self.0.writer()?.lock();
+        self.0.block_on(writer.write(Work::Fetched(part)))
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -340,16 +369,16 @@ impl Store for Postgres {
         self.0.block_on(writer.sync())
     }
 
-    fn for_each_account(
+    fn for_each_account_version(
         &self,
         block: u64,
         from: Address,
-        visit: &mut dyn FnMut(Address, Account) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Address, Option<Account>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         walk::accounts(&State::new(Arc::clone(&self.0), block)?, from, visit)
     }
 
-    fn for_each_storage(
+    fn for_each_slot_version(
         &self,
         address: &Address,
         incarnation: u64,

@@ -1,6 +1,7 @@
 //! Reads: one statement each, on a connection of the pool.
 
 use super::Engine;
+use super::base::{SlotHashes, account_hash, slot_hashes};
 use super::copy::bigint;
 use super::error::{Database, connection_lost};
 use super::numeric::Wei;
@@ -25,29 +26,45 @@ const CANONICAL: &str = "SELECT hash FROM canonical WHERE number = $1";
 const NUMBER: &str = "SELECT number FROM block_numbers WHERE hash = $1";
 const TRANSACTION: &str = "SELECT c.number, c.hash, t.index FROM transactions t \
      JOIN canonical c ON c.number = t.block WHERE t.hash = $1 LIMIT 1";
-const ACCOUNT: &str = "SELECT nonce, balance, code_hash, incarnation FROM accounts \
-     WHERE address = $1 AND block <= $2 ORDER BY block DESC LIMIT 1";
-const ACCOUNTS: &str = "SELECT k.n, a.nonce, a.balance, a.code_hash, a.incarnation \
-     FROM unnest($1::bytea[]) WITH ORDINALITY AS k(address, n) CROSS JOIN LATERAL ( \
-       SELECT nonce, balance, code_hash, incarnation FROM accounts \
-       WHERE address = k.address AND block <= $2 ORDER BY block DESC LIMIT 1) a";
-const SLOT: &str = "SELECT value FROM storage \
-     WHERE address = $1 AND incarnation = $2 AND slot = $3 AND block <= $4 ORDER BY block DESC LIMIT 1";
-const SLOTS: &str = "SELECT k.n, s.value \
-     FROM unnest($1::bytea[], $2::bigint[], $3::bytea[]) WITH ORDINALITY AS k(address, incarnation, slot, n) \
-     CROSS JOIN LATERAL (SELECT value FROM storage \
-       WHERE address = k.address AND incarnation = k.incarnation AND slot = k.slot AND block <= $4 \
-       ORDER BY block DESC LIMIT 1) s";
+/// Versions, and beneath them the base: what has the lower rank counts. The base is asked by hashes, which are null when
+/// it is not in force. The first column is the first block whose state is held, as the same snapshot has it.
+const ACCOUNT: &str = "SELECT s.first_state, r.nonce, r.balance, r.code_hash, r.incarnation \
+     FROM store_state s LEFT JOIN LATERAL ( \
+       (SELECT nonce, balance, code_hash, incarnation, 0 AS rank FROM accounts \
+        WHERE address = $1 AND block <= $2 ORDER BY block DESC LIMIT 1) \
+       UNION ALL SELECT nonce, balance, code_hash, $4::bigint, 1 FROM base_accounts WHERE hash = $3 \
+       ORDER BY rank LIMIT 1) r ON true";
+const ACCOUNTS: &str = "SELECT s.first_state, r.nonce, r.balance, r.code_hash, r.incarnation, k.n \
+     FROM store_state s CROSS JOIN unnest($1::bytea[], $3::bytea[]) WITH ORDINALITY AS k(address, hash, n) \
+     LEFT JOIN LATERAL ( \
+       (SELECT nonce, balance, code_hash, incarnation, 0 AS rank FROM accounts \
+        WHERE address = k.address AND block <= $2 ORDER BY block DESC LIMIT 1) \
+       UNION ALL SELECT nonce, balance, code_hash, $4::bigint, 1 FROM base_accounts WHERE hash = k.hash \
+       ORDER BY rank LIMIT 1) r ON true";
+const SLOT: &str = "SELECT s.first_state, r.value FROM store_state s LEFT JOIN LATERAL ( \
+       (SELECT value, 0 AS rank FROM storage \
+        WHERE address = $1 AND incarnation = $2 AND slot = $3 AND block <= $4 ORDER BY block DESC LIMIT 1) \
+       UNION ALL SELECT value, 1 FROM base_storage WHERE account = $5 AND slot = $6 \
+       ORDER BY rank LIMIT 1) r ON true";
+const SLOTS: &str = "SELECT s.first_state, r.value, k.n FROM store_state s \
+     CROSS JOIN unnest($1::bytea[], $2::bigint[], $3::bytea[], $5::bytea[], $6::bytea[]) \
+       WITH ORDINALITY AS k(address, incarnation, slot, account, hash, n) \
+     LEFT JOIN LATERAL ( \
+       (SELECT value, 0 AS rank FROM storage \
+        WHERE address = k.address AND incarnation = k.incarnation AND slot = k.slot AND block <= $4 \
+        ORDER BY block DESC LIMIT 1) \
+       UNION ALL SELECT value, 1 FROM base_storage WHERE account = k.account AND slot = k.hash \
+       ORDER BY rank LIMIT 1) r ON true";
 const CODE: &str = "SELECT code FROM code WHERE hash = $1";
 const CODES: &str = "SELECT hash, code FROM code WHERE hash = ANY($1::bytea[])";
-const CHANGES: &str = "SELECT c.hash, b.changes FROM canonical c \
+const CHANGES: &str = "SELECT c.hash, b.changes, (SELECT first_state FROM store_state) FROM canonical c \
      JOIN blocks b ON b.number = c.number AND b.hash = c.hash WHERE c.number = $1";
 const TRIE_NODE: &str = "SELECT node FROM trie WHERE key = $1";
 const TRIE_NODES: &str = "SELECT k.n, t.node FROM unnest($1::bytea[]) WITH ORDINALITY AS k(key, n) \
      JOIN trie t ON t.key = k.key";
 const META: &str = "SELECT value FROM meta WHERE name = $1";
 pub(super) const STORE_STATE: &str =
-    "SELECT trie_number, trie_hash, last_commit, partition_blocks FROM store_state";
+    "SELECT trie_number, trie_hash, last_commit, partition_blocks, first_state FROM store_state";
 const STATS: &str = "SELECT coalesce(p.inhparent::regclass, s.relid::regclass)::text, \
        sum(greatest(c.reltuples::bigint, s.n_live_tup, 0))::bigint, sum(pg_total_relation_size(s.relid))::bigint \
      FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid LEFT JOIN pg_inherits p ON p.inhrelid = s.relid \
@@ -65,7 +82,7 @@ macro_rules! block_columns {
 }
 
 /// The tables that [`Engine::stats`] measures.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 12] = [
     "canonical",
     "block_numbers",
     "blocks",
@@ -73,6 +90,8 @@ const TABLES: [&str; 10] = [
     "logs",
     "accounts",
     "storage",
+    "base_accounts",
+    "base_storage",
     "code",
     "trie",
     "meta",
@@ -186,10 +205,12 @@ impl Engine {
     }
 
     pub(super) fn account(&self, address: &Address, block: u64) -> Result<Option<Account>, StoreError> {
-        match self.row(ACCOUNT, &[&address.as_slice(), &at(block)])? {
-            Some(row) => account(&self.database, &row, 0),
-            None => Ok(None),
-        }
+        self.over_base(block, |floor| {
+            let hash = account_hash(address, floor);
+            let params: Params<'_> = &[&address.as_slice(), &at(block), &hash, &bigint(floor)];
+            let Some(row) = self.row(ACCOUNT, params)? else { return Ok((floor, None)) };
+            Ok((self.floor_of(&row)?, account(&self.database, &row, 1)?))
+        })
     }
 
     pub(super) fn accounts(
@@ -198,13 +219,18 @@ impl Engine {
         block: u64,
     ) -> Result<Vec<Option<Account>>, StoreError> {
         let keys: Vec<&[u8]> = addresses.iter().map(|address| address.as_slice()).collect();
-        let mut accounts = vec![None; addresses.len()];
-        for row in self.rows(ACCOUNTS, &[&keys, &at(block)])? {
-            if let Some(place) = accounts.get_mut(self.ordinal(&row)?) {
-                *place = account(&self.database, &row, 1)?;
+        self.over_base(block, |floor| {
+            let hashes: Vec<_> = addresses.iter().map(|address| account_hash(address, floor)).collect();
+            let mut accounts = vec![None; addresses.len()];
+            let mut found = floor;
+            for row in self.rows(ACCOUNTS, &[&keys, &at(block), &hashes, &bigint(floor)])? {
+                found = self.floor_of(&row)?;
+                if let Some(place) = accounts.get_mut(self.ordinal(&row, 5)?) {
+                    *place = account(&self.database, &row, 1)?;
+                }
             }
-        }
-        Ok(accounts)
+            Ok((found, accounts))
+        })
     }
 
     pub(super) fn slot(
@@ -214,10 +240,20 @@ impl Engine {
         slot: &U256,
         block: u64,
     ) -> Result<U256, StoreError> {
-        let slot = slot.to_be_bytes::<32>();
-        let row =
-            self.row(SLOT, &[&address.as_slice(), &bigint(incarnation), &slot.as_slice(), &at(block)])?;
-        row.map_or(Ok(U256::ZERO), |row| value_of(&self.database, &row, 0))
+        let key = slot.to_be_bytes::<32>();
+        self.over_base(block, |floor| {
+            let hashes = slot_hashes(address, incarnation, slot, floor);
+            let params: Params<'_> = &[
+                &address.as_slice(),
+                &bigint(incarnation),
+                &key.as_slice(),
+                &at(block),
+                &hashes.account,
+                &hashes.slot,
+            ];
+            let Some(row) = self.row(SLOT, params)? else { return Ok((floor, U256::ZERO)) };
+            Ok((self.floor_of(&row)?, value_of(&self.database, &row, 1)?))
+        })
     }
 
     pub(super) fn slots(&self, slots: &[(Address, u64, U256)], block: u64) -> Result<Vec<U256>, StoreError> {
@@ -225,18 +261,28 @@ impl Engine {
         let incarnations: Vec<i64> = slots.iter().map(|(_, incarnation, _)| bigint(*incarnation)).collect();
         let keys: Vec<_> = slots.iter().map(|(.., slot)| slot.to_be_bytes::<32>()).collect();
         let keys: Vec<&[u8]> = keys.iter().map(<[u8; 32]>::as_slice).collect();
-        let mut values = vec![U256::ZERO; slots.len()];
-        for row in self.rows(SLOTS, &[&addresses, &incarnations, &keys, &at(block)])? {
-            if let Some(place) = values.get_mut(self.ordinal(&row)?) {
-                *place = value_of(&self.database, &row, 1)?;
+        self.over_base(block, |floor| {
+            let hashes = slots.iter().map(|(address, incarnation, slot)| {
+                let SlotHashes { account, slot } = slot_hashes(address, *incarnation, slot, floor);
+                (account, slot)
+            });
+            let (owners, hashes): (Vec<_>, Vec<_>) = hashes.unzip();
+            let mut values = vec![U256::ZERO; slots.len()];
+            let mut found = floor;
+            let params: Params<'_> = &[&addresses, &incarnations, &keys, &at(block), &owners, &hashes];
+            for row in self.rows(SLOTS, params)? {
+                found = self.floor_of(&row)?;
+                if let Some(place) = values.get_mut(self.ordinal(&row, 2)?) {
+                    *place = value_of(&self.database, &row, 1)?;
+                }
             }
-        }
-        Ok(values)
+            Ok((found, values))
+        })
     }
 
-    /// Which of the keys asked for a row answers: the first column, counted from one.
-    fn ordinal(&self, row: &Row) -> Result<usize, StoreError> {
-        let ordinal: i64 = self.column(row, 0)?;
+    /// Which of the keys asked for a row answers: a column counted from one.
+    fn ordinal(&self, row: &Row, column: usize) -> Result<usize, StoreError> {
+        let ordinal: i64 = self.column(row, column)?;
         Ok(usize::try_from(ordinal - 1).unwrap_or(usize::MAX))
     }
 
@@ -251,6 +297,11 @@ impl Engine {
         let at = i64::try_from(number).map_err(|_| unknown())?;
         let row = self.row(CHANGES, &[&at])?.ok_or_else(unknown)?;
         let hash = hash_of(&self.database, &row, 0)?;
+        let floor = self.column::<i64>(&row, 2)?.cast_unsigned();
+        if number <= floor && floor > 0 {
+            // The base has what the block left, but not what it found.
+            return Err(StoreError::StateNotHeld { block: number.saturating_sub(1), first: floor });
+        }
         let record: Option<&[u8]> = self.column(&row, 1)?;
         let changes = record.and_then(codec::changes);
         let changes =
@@ -301,7 +352,7 @@ impl Engine {
     pub(super) fn trie_nodes(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Bytes>>, StoreError> {
         let mut nodes = vec![None; keys.len()];
         for row in self.rows(TRIE_NODES, &[&keys])? {
-            if let Some(place) = nodes.get_mut(self.ordinal(&row)?) {
+            if let Some(place) = nodes.get_mut(self.ordinal(&row, 0)?) {
                 *place = Some(bytes_of(&self.database, &row, 1)?);
             }
         }
@@ -364,9 +415,10 @@ pub(super) fn account(database: &Database, row: &Row, first: usize) -> Result<Op
     Ok(Some(Account { nonce, balance, code_hash, incarnation }))
 }
 
-/// The value of a slot.
+/// The value of a slot; zero where there is none.
 pub(super) fn value_of(database: &Database, row: &Row, index: usize) -> Result<U256, StoreError> {
-    let bytes: &[u8] = column(database, row, index)?;
+    let bytes: Option<&[u8]> = column(database, row, index)?;
+    let bytes = bytes.unwrap_or_default();
     codec::uint(bytes).ok_or_else(|| bad("storage", bytes, &"not a value"))
 }
 
@@ -387,11 +439,11 @@ pub(super) fn trie_block(database: &Database, row: &Row) -> Result<Option<BlockR
     number.map(|_| block_ref(database, row, 0)).transpose()
 }
 
-fn bytes_of(database: &Database, row: &Row, index: usize) -> Result<Bytes, StoreError> {
+pub(super) fn bytes_of(database: &Database, row: &Row, index: usize) -> Result<Bytes, StoreError> {
     let bytes: &[u8] = column(database, row, index)?;
     Ok(Bytes::copy_from_slice(bytes))
 }
 
-fn bad(table: &'static str, key: &[u8], detail: &dyn std::fmt::Display) -> StoreError {
+pub(super) fn bad(table: &'static str, key: &[u8], detail: &dyn std::fmt::Display) -> StoreError {
     StoreError::BadRecord { table, key: hex::encode(key), detail: detail.to_string() }
 }

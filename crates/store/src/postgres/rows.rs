@@ -1,13 +1,13 @@
 //! The rows that blocks become, encoded on all cores before the transaction begins.
 
 use super::copy::Rows;
-use crate::{AccountChange, StateChanges, StoreError, codec, receipts};
+use crate::{AccountChange, Commit, HistoricBlock, StateChanges, StoreError, codec, receipts};
 use alloy_consensus::{Transaction as _, Typed2718};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rlp::Encodable;
 use quintet_types::{BlockRef, ExecutedBlock, Receipt, RecoveredBlock};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Longest value, in bytes: PostgreSQL takes half as much again, in a message that is not longer than 1 GiB.
 pub(super) const MAX_VALUE: usize = 512 << 20;
@@ -17,23 +17,20 @@ pub(super) struct BlockRows {
     pub(super) block: BlockRef,
     /// Its row in `blocks`.
     pub(super) row: Rows,
-    /// Total difficulty, and receipts and changes if it was executed: what may be news of a block that is
-    /// held.
+    /// Total difficulty, receipts and changes, as far as they are known: what may be news of a block that is held.
     pub(super) update: Update,
     pub(super) transactions: Rows,
     pub(super) logs: Rows,
 }
 
 /// What a block that is held already may learn.
+#[derive(Default)]
 pub(super) struct Update {
     pub(super) total_difficulty: U256,
-    pub(super) executed: Option<Executed>,
-}
-
-/// A block's records that only execution gives.
-pub(super) struct Executed {
-    pub(super) receipts: Vec<u8>,
-    pub(super) changes: Vec<u8>,
+    /// Of a block that was executed, or is history.
+    pub(super) receipts: Option<Vec<u8>>,
+    /// Of a block that was executed.
+    pub(super) changes: Option<Vec<u8>>,
 }
 
 /// All rows of a commit.
@@ -43,6 +40,8 @@ pub(super) struct Batch {
     pub(super) blocks: Vec<BlockRows>,
     /// Blocks off the canonical chain, none of which is among [`Self::blocks`], and each once.
     pub(super) side_blocks: Vec<BlockRows>,
+    /// Blocks that are not executed, none of which is in the other lists, and each once.
+    pub(super) history: Vec<BlockRows>,
     /// Rows of `accounts`, in the order of their keys.
     pub(super) accounts: Bytes,
     /// Rows of `storage`, in the order of their keys.
@@ -51,13 +50,11 @@ pub(super) struct Batch {
     pub(super) code: BTreeMap<B256, Bytes>,
 }
 
-/// Encodes the rows of canonical and side blocks.
-pub(super) fn build(
-    blocks: &[ExecutedBlock],
-    side_blocks: &[(std::sync::Arc<RecoveredBlock>, U256)],
-) -> Result<Batch, StoreError> {
-    let built: Result<Vec<_>, _> = blocks.par_iter().map(executed_block).collect();
-    let mut batch = Batch::default();
+/// Encodes the rows of a commit's blocks; `floor` is the first block whose state is held.
+pub(super) fn build(commit: &Commit, floor: u64) -> Result<Batch, StoreError> {
+    let blocks = &commit.blocks;
+    let built: Result<Vec<_>, _> = blocks.par_iter().map(|block| executed_block(block, floor)).collect();
+    let mut batch = Batch { history: history(&commit.history)?, ..Batch::default() };
     let mut states = Vec::new();
     for (rows, state) in built? {
         batch.blocks.push(rows);
@@ -68,15 +65,40 @@ pub(super) fn build(
     }
     batch.accounts = sorted(states.iter().map(|state| (&state.accounts, &state.account_rows)));
     batch.storage = sorted(states.iter().map(|state| (&state.slots, &state.slot_rows)));
+    let fuller: HashSet<B256> =
+        batch.blocks.iter().chain(&batch.history).map(|rows| rows.block.hash).collect();
     let mut side = BTreeMap::new();
-    for (block, total_difficulty) in side_blocks {
-        if !blocks.iter().any(|canonical| canonical.block.hash == block.hash) {
-            let update = Update { total_difficulty: *total_difficulty, executed: None };
+    for (block, total_difficulty) in &commit.side_blocks {
+        if !fuller.contains(&block.hash) {
+            let update = Update { total_difficulty: *total_difficulty, ..Update::default() };
             side.insert(block.hash, side_block(block, update)?);
         }
     }
     batch.side_blocks = side.into_values().collect();
     Ok(batch)
+}
+
+/// The rows of blocks that are not executed. Of several with one number, the last one has the transactions and logs.
+fn history(blocks: &[HistoricBlock]) -> Result<Vec<BlockRows>, StoreError> {
+    let built: Result<Vec<_>, _> = blocks.par_iter().map(historic_block).collect();
+    let mut by_hash = BTreeMap::new();
+    let mut last = BTreeMap::new();
+    for rows in built? {
+        last.insert(rows.block.number, rows.block.hash);
+        by_hash.insert(rows.block.hash, rows);
+    }
+    for rows in by_hash.values_mut().filter(|rows| last.get(&rows.block.number) != Some(&rows.block.hash)) {
+        (rows.transactions, rows.logs) = (Rows::default(), Rows::default());
+    }
+    let mut history: Vec<_> = by_hash.into_values().collect();
+    history.sort_unstable_by_key(|rows| rows.block.number);
+    Ok(history)
+}
+
+fn historic_block(historic: &HistoricBlock) -> Result<BlockRows, StoreError> {
+    let mut update = Update { total_difficulty: historic.total_difficulty, ..Update::default() };
+    receipts::put(&historic.receipts, update.receipts.insert(Vec::new()));
+    whole_block(&historic.block, &historic.receipts, update)
 }
 
 /// One block's state versions: keys, each with where its row lies.
@@ -109,21 +131,29 @@ fn sorted<'a, K: Ord + Copy + Send + 'a>(
     out.into()
 }
 
-fn executed_block(executed: &ExecutedBlock) -> Result<(BlockRows, StateRows), StoreError> {
+fn executed_block(executed: &ExecutedBlock, floor: u64) -> Result<(BlockRows, StateRows), StoreError> {
     let block = &executed.block;
-    let (state, changes) = state_rows(executed)?;
-    let mut records = Executed { receipts: Vec::new(), changes: Vec::new() };
-    receipts::put(&executed.receipts, &mut records.receipts);
-    codec::put_changes(&changes, &mut records.changes);
-    let update = Update { total_difficulty: executed.total_difficulty, executed: Some(records) };
+    let (state, changes) = state_rows(executed, floor)?;
+    let mut update = Update { total_difficulty: executed.total_difficulty, ..Update::default() };
+    receipts::put(&executed.receipts, update.receipts.insert(Vec::new()));
+    codec::put_changes(&changes, update.changes.insert(Vec::new()));
+    Ok((whole_block(block, &executed.receipts, update)?, state))
+}
+
+/// A block's rows with its transactions and logs.
+fn whole_block(
+    block: &RecoveredBlock,
+    receipts: &[Receipt],
+    update: Update,
+) -> Result<BlockRows, StoreError> {
     let mut rows = side_block(block, update)?;
-    if executed.receipts.len() != block.senders.len() {
+    if receipts.len() != block.senders.len() {
         let detail = "it has not one receipt for each transaction";
         return Err(StoreError::Malformed { block: block.block_ref(), detail });
     }
-    transaction_rows(block, &executed.receipts, &mut rows.transactions);
-    log_rows(rows.block.number, &executed.receipts, &mut rows.logs);
-    Ok((rows, state))
+    transaction_rows(block, receipts, &mut rows.transactions);
+    log_rows(rows.block.number, receipts, &mut rows.logs);
+    Ok(rows)
 }
 
 /// A block's row in `blocks` alone.
@@ -165,11 +195,11 @@ fn block_row(block: &RecoveredBlock, update: &Update, rows: &mut Rows) {
     rows.encoded(|out| header.encode(out));
     rows.encoded(|out| body.encode(out));
     rows.encoded(|out| out.extend(block.senders.iter().flatten()));
-    rows.optional_bytes(update.executed.as_ref().map(|executed| executed.receipts.as_slice()));
-    rows.optional_bytes(update.executed.as_ref().map(|executed| executed.changes.as_slice()));
+    rows.optional_bytes(update.receipts.as_deref());
+    rows.optional_bytes(update.changes.as_deref());
 }
 
-fn transaction_rows(block: &RecoveredBlock, receipts: &[Receipt], rows: &mut Rows) {
+pub(super) fn transaction_rows(block: &RecoveredBlock, receipts: &[Receipt], rows: &mut Rows) {
     let header = block.header();
     let mut gas_before = 0;
     for (index, ((transaction, sender), receipt)) in (0_u32..).zip(block.transactions().zip(receipts)) {
@@ -202,7 +232,7 @@ fn transaction_rows(block: &RecoveredBlock, receipts: &[Receipt], rows: &mut Row
     }
 }
 
-fn log_rows(block: u64, receipts: &[Receipt], rows: &mut Rows) {
+pub(super) fn log_rows(block: u64, receipts: &[Receipt], rows: &mut Rows) {
     let mut log_index = 0_u32;
     for (transaction, receipt) in (0_u32..).zip(receipts) {
         for log in receipt.logs() {
@@ -220,7 +250,7 @@ fn log_rows(block: u64, receipts: &[Receipt], rows: &mut Rows) {
     }
 }
 
-fn state_rows(executed: &ExecutedBlock) -> Result<(StateRows, StateChanges), StoreError> {
+fn state_rows(executed: &ExecutedBlock, floor: u64) -> Result<(StateRows, StateChanges), StoreError> {
     let block = executed.block.block_ref();
     let mut rows = StateRows::default();
     let mut changes = StateChanges::default();
@@ -233,7 +263,9 @@ fn state_rows(executed: &ExecutedBlock) -> Result<(StateRows, StateChanges), Sto
             }
             _ => 0,
         };
-        if change.before != change.after {
+        // What only storage changed of has a version as well when it is of the base: that one names no address.
+        let of_base = floor > 0 && incarnation == floor;
+        if change.before != change.after || of_base {
             let start = rows.account_rows.0.len();
             account_row(block.number, address, change.after.as_ref(), &mut rows.account_rows);
             rows.accounts.push((*address, start, rows.account_rows.0.len()));

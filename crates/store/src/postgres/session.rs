@@ -8,10 +8,11 @@
 use super::commit;
 use super::connect;
 use super::error::{Database, connection_lost};
+use super::fetched;
 use super::read::{HEAD, STORE_STATE, block_ref, column, trie_block};
 use super::rows::Batch;
 use super::{PostgresOptions, Wait};
-use crate::{Commit, StoreError};
+use crate::{Commit, FetchedState, StoreError};
 use quintet_types::BlockRef;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
@@ -23,6 +24,8 @@ use tokio_postgres::{Client, Config, Error, Statement};
 pub(super) struct Known {
     pub(super) head: Option<BlockRef>,
     pub(super) trie: Option<BlockRef>,
+    /// The first block whose state is held.
+    pub(super) floor: u64,
     /// The number that the last commit drew.
     pub(super) last_commit: i64,
 }
@@ -80,6 +83,14 @@ impl Session {
     }
 }
 
+/// What is written in one transaction.
+pub(super) enum Work<'a> {
+    /// A commit whose rows are built.
+    Commit(&'a Commit, Batch),
+    /// A part of a state.
+    Fetched(FetchedState),
+}
+
 /// The only writer.
 pub(super) struct Writer {
     config: Config,
@@ -112,12 +123,21 @@ impl Writer {
         })
     }
 
-    /// Applies a commit whose rows are built.
-    pub(super) async fn commit(&mut self, commit: &Commit, batch: Batch) -> Result<(), StoreError> {
+    /// The first block whose state is held.
+    pub(super) const fn floor(&self) -> u64 {
+        self.known.floor
+    }
+
+    /// Does `work` in one transaction.
+    pub(super) async fn write(&mut self, work: Work<'_>) -> Result<(), StoreError> {
         let mut session = self.begin().await?;
         let mut next = self.known.clone();
         next.last_commit = RandomState::new().hash_one(self.known.last_commit).cast_signed();
-        if let Err(error) = commit::apply(&mut session, &mut next, commit, batch).await {
+        let done = match work {
+            Work::Commit(commit, batch) => commit::apply(&mut session, &mut next, commit, batch).await,
+            Work::Fetched(part) => fetched::apply(&mut session, &next, part).await,
+        };
+        if let Err(error) = done {
             self.roll_back(session).await;
             return Err(error);
         }
@@ -238,7 +258,12 @@ async fn load(client: Client, database: &Database) -> Result<(Session, Known), S
         url: database.url.clone(),
         detail: "its table store_state is empty".to_owned(),
     })?;
-    let known = Known { head, trie: trie_block(database, row)?, last_commit: column(database, row, 2)? };
+    let known = Known {
+        head,
+        trie: trie_block(database, row)?,
+        floor: column::<i64>(database, row, 4)?.cast_unsigned(),
+        last_commit: column(database, row, 2)?,
+    };
     session.partition_blocks = column::<i64>(database, row, 3)?.cast_unsigned().max(1);
     let partitions = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'logs'::regclass";
     for row in session.query(action, partitions, &[]).await? {

@@ -26,6 +26,9 @@ pub(super) async fn unwind(session: &mut Session, known: &mut Known, target: u64
     let rows =
         session.query(ACTION, "SELECT hash FROM canonical WHERE number = $1", &[&bigint(target)]).await?;
     let hash = hash_of(&session.database, rows.first().ok_or_else(unknown)?, 0)?;
+    if target < known.floor {
+        return Err(StoreError::StateNotHeld { block: target, first: known.floor });
+    }
     let mut high = head.number;
     while high > target {
         let low = high.saturating_sub(STRETCH).max(target);

@@ -3,6 +3,7 @@
 //! Each step of a walk is an index seek to the next key's newest version, taken by a recursive query, so that
 //! the many versions of a busy key are passed over. A stretch of so many steps is one statement.
 
+use super::base::account_hash;
 use super::copy::bigint;
 use super::read::{account, column, value_of};
 use super::state::{State, at_block};
@@ -53,14 +54,15 @@ const ANY_SLOT: &str = at_block!(
          SELECT slot, value FROM storage \
          WHERE address = $2 AND incarnation = $3 AND slot > walk.slot AND block <= $1 \
          ORDER BY slot, block DESC LIMIT 1) n) \
-     SELECT value FROM walk WHERE value <> '' LIMIT 1"
+     (SELECT value FROM walk WHERE value <> '' LIMIT 1) \
+     UNION ALL (SELECT value FROM base_storage WHERE account = $4 LIMIT 1) LIMIT 1"
 );
 
-/// Calls `visit` with each account, from `from` on.
+/// Calls `visit` with each account that has a version, from `from` on.
 pub(super) fn accounts(
     state: &State,
     from: Address,
-    visit: &mut dyn FnMut(Address, Account) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(Address, Option<Account>) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     let database = &state.engine.database;
     let mut from = Some(from.0.0);
@@ -71,9 +73,7 @@ pub(super) fn accounts(
             // Without a key, the row says only that there are none.
             let Some(key) = column::<Option<&[u8]>>(database, row, 5)? else { return Ok(()) };
             let Ok(address) = Address::try_from(key) else { continue };
-            if let Some(account) = account(database, row, 1)?
-                && visit(address, account).is_break()
-            {
+            if visit(address, account(database, row, 1)?).is_break() {
                 return Ok(());
             }
             from = if rows.len() < STRETCH { None } else { after(address.0.0) };
@@ -88,7 +88,7 @@ pub(super) struct Storage<'a> {
     pub(super) incarnation: u64,
 }
 
-/// Calls `visit` with each slot that is not zero, from `from` on.
+/// Calls `visit` with each slot that has a version, from `from` on.
 pub(super) fn storage(
     state: &State,
     storage: &Storage<'_>,
@@ -105,7 +105,7 @@ pub(super) fn storage(
             let Some(key) = column::<Option<&[u8]>>(database, row, 2)? else { return Ok(()) };
             let Ok(slot) = <[u8; 32]>::try_from(key) else { continue };
             let value = value_of(database, row, 1)?;
-            if !value.is_zero() && visit(U256::from_be_bytes(slot), value).is_break() {
+            if visit(U256::from_be_bytes(slot), value).is_break() {
                 return Ok(());
             }
             from = if rows.len() < STRETCH { None } else { after(slot) };
@@ -114,10 +114,13 @@ pub(super) fn storage(
     Ok(())
 }
 
-/// Whether any slot is not zero.
+/// Whether any slot is not zero. Slots of the base count whatever became of them: nobody asks about an account that
+/// could have changed its storage.
 pub(super) fn any_slot(state: &State, storage: &Storage<'_>) -> Result<bool, StoreError> {
     let (address, incarnation) = (storage.address.as_slice(), bigint(storage.incarnation));
-    let rows = state.rows(ANY_SLOT, &[&state.number, &address, &incarnation])?;
+    let of_base = storage.incarnation == state.floor;
+    let hash = account_hash(storage.address, state.floor).filter(|_| of_base);
+    let rows = state.rows(ANY_SLOT, &[&state.number, &address, &incarnation, &hash])?;
     match rows.first() {
         Some(row) => Ok(column::<Option<&[u8]>>(&state.engine.database, row, 1)?.is_some()),
         None => Ok(false),

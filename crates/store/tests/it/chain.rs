@@ -2,7 +2,8 @@
 
 use alloy_consensus::{Eip658Value, Receipt, ReceiptWithBloom, SignableTransaction, TxLegacy};
 use alloy_primitives::{Address, B256, Bytes, KECCAK256_EMPTY, Log, Signature, TxKind, U256, keccak256};
-use quintet_store::Commit;
+use alloy_trie::EMPTY_ROOT_HASH;
+use quintet_store::{Commit, FetchedState, HistoricBlock, TrieAccount};
 use quintet_types::{
     Account, AccountDiff, Block, BlockRef, Body, ExecutedBlock, Header, RecoveredBlock, StateDiff,
     Transaction,
@@ -168,4 +169,36 @@ pub(crate) fn commit(blocks: &[ExecutedBlock]) -> Commit {
 /// Whether the code of an account is none.
 pub(crate) fn codeless(account: &Account) -> bool {
     account.code_hash == KECCAK256_EMPTY
+}
+
+/// The block as history.
+pub(crate) fn historic(executed: &ExecutedBlock) -> HistoricBlock {
+    HistoricBlock {
+        block: Arc::clone(&executed.block),
+        receipts: Arc::clone(&executed.receipts),
+        total_difficulty: executed.total_difficulty,
+    }
+}
+
+/// A commit of history alone.
+pub(crate) fn history(blocks: &[ExecutedBlock]) -> Commit {
+    Commit { history: blocks.iter().map(historic).collect(), ..Commit::default() }
+}
+
+/// The hash of a slot's key.
+pub(crate) fn slot_hash(slot: &U256) -> B256 {
+    keccak256(slot.to_be_bytes::<32>())
+}
+
+/// A state as peers give it. The roots of the storage tries are stood in for.
+pub(crate) fn fetched(state: &State) -> FetchedState {
+    let mut part = FetchedState::default();
+    for (address, (account, slots)) in state {
+        let Account { nonce, balance, code_hash, .. } = *account;
+        let storage_root = if slots.is_empty() { EMPTY_ROOT_HASH } else { B256::repeat_byte(7) };
+        let hash = keccak256(address);
+        part.accounts.push((hash, TrieAccount { nonce, balance, storage_root, code_hash }));
+        part.slots.extend(slots.iter().map(|(slot, value)| (hash, slot_hash(slot), *value)));
+    }
+    part
 }

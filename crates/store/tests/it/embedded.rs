@@ -65,3 +65,8 @@ fn old_snapshots_are_let_go() {
     let bytes: u64 = store.stats().unwrap().iter().map(|table| table.bytes).sum();
     assert!(bytes < 4 << 20, "{bytes}");
 }
+
+#[test]
+fn a_history_longer_than_a_stretch_is_adopted() {
+    crate::contract::a_long_history_is_adopted(&*open_temporary().unwrap(), 2100);
+}

@@ -295,7 +295,7 @@ fn other_schemas_are_refused() {
         alter(newer, "migration 99 (future) is of a newer version", options);
         alter(altered, "migration 2 (views) is not the one that this version has", options);
     }
-    alter("DELETE FROM refinery_schema_history WHERE version = 3", "it has 2 migrations of 3", &reader);
+    alter("DELETE FROM refinery_schema_history WHERE version = 4", "it has 3 migrations of 4", &reader);
     opened(&url);
 }
 

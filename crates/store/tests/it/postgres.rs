@@ -13,3 +13,10 @@ fn place() -> Place {
 }
 
 contract!(place);
+
+#[test]
+fn a_history_longer_than_a_stretch_is_adopted() {
+    let url = Postgres::shared().create_database();
+    let store = open_postgres(&url, &PostgresOptions::default()).unwrap();
+    crate::contract::a_long_history_is_adopted(&*store, 8300);
+}

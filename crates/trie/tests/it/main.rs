@@ -1,8 +1,13 @@
 //! The trie against a plain model of the state, over blocks, reorgs and layers.
 
+mod builder;
+mod hashed;
+mod leaves;
 mod model;
 mod proofs;
+mod ranges;
 
+use alloy_primitives::{U256, keccak256};
 use model::{Block, Flat, State, block};
 use proptest::prelude::*;
 use quintet_trie::{
@@ -16,7 +21,9 @@ fn inverse(diff: &StateDiff, before: &State) -> TrieChanges {
     let slot = |address: &_, _: &_, slot: &_| {
         Ok::<_, Infallible>(before[address].1.get(slot).copied().unwrap_or_default())
     };
-    let Ok(changes) = TrieChanges::inverse(diff, slot, |address, _| Ok(before[address].1.clone()));
+    let hashed = |(slot, value): (&U256, &U256)| (keccak256(slot.to_be_bytes::<32>()), *value);
+    let storage = |address: &_, _: &_| Ok(before[address].1.iter().map(hashed).collect());
+    let Ok(changes) = TrieChanges::inverse(diff, slot, storage);
     changes
 }
 

@@ -143,6 +143,16 @@ impl Flat {
         self.0.retain(|key, _| !key.starts_with(&storage_prefix(hashed)));
     }
 
+    /// Drops all nodes but those of one storage.
+    pub(crate) fn keep_storage(&mut self, hashed: &B256) {
+        self.0.retain(|key, _| key.starts_with(&storage_prefix(hashed)));
+    }
+
+    /// Whether the node is new.
+    pub(crate) fn insert(&mut self, key: Vec<u8>, node: Bytes) -> bool {
+        self.0.insert(key, node).is_none()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

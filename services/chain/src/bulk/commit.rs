@@ -1,5 +1,6 @@
 //! The last stage, on the caller's thread: batches become durable, and then visible.
 
+use super::history::HistoryBatch;
 use super::queue::{Ends, Queue};
 use super::root::Batch;
 use super::{Pipeline, Progress, Stage, Stop};
@@ -17,6 +18,7 @@ const PUBLISHED_BYTES: usize = 2 << 20;
 /// What is to be done in order.
 pub(super) enum Work {
     Batch(Box<Batch>),
+    History(HistoryBatch),
     /// Everything before is committed: say so.
     Drain(SyncSender<()>),
     Stop(Stop),
@@ -30,6 +32,10 @@ impl Pipeline<'_> {
             match work {
                 Work::Batch(batch) => {
                     self.clock.time(Stage::Commit, || self.commit_batch(*batch))?;
+                    progress(&self.progress());
+                }
+                Work::History(batch) => {
+                    self.clock.time(Stage::Commit, || self.commit_history(batch))?;
                     progress(&self.progress());
                 }
                 Work::Drain(drained) => drop(drained.send(())),

@@ -13,10 +13,13 @@
 //! - A stage that ends abandons the queue before it and closes the one behind it, so that all others end.
 //! - A block that does not extend the head waits until all before it are committed, and is then imported by
 //!   itself ([`Chain::import`]'s way).
+//!
+//! History, which is not executed ([`Chain::import_history`]), has one stage, `check`, in place of the three in the middle.
 
 mod ahead;
 mod commit;
 mod execute;
+mod history;
 mod nodes;
 mod prepare;
 mod queue;
@@ -24,8 +27,9 @@ mod root;
 pub(crate) mod state;
 pub(crate) mod weight;
 
-use crate::chain::Chain;
+use crate::chain::{Chain, Head};
 use crate::error::ChainError;
+use crate::history::RootedReceipts;
 use crate::import::Seals;
 use commit::Work;
 use execute::Task;
@@ -107,7 +111,7 @@ pub struct Progress {
     pub gas: u64,
     /// Since the import began.
     pub elapsed: Duration,
-    /// The head.
+    /// The head; of history its newest block.
     pub head: BlockRef,
     /// Where the time went.
     pub stages: StageTimes,
@@ -141,27 +145,30 @@ impl Chain {
         progress: &dyn Fn(&Progress),
     ) -> Result<Summary, ImportError<E>> {
         let _writer = self.writer.lock();
+        self.takes_blocks()?;
         self.settle()?;
-        let pipeline = Pipeline::new(self, *options)?;
-        let (source, outcome) = thread::scope(|scope| {
-            let decode = match pipeline.start(scope, blocks) {
-                Ok(decode) => decode,
-                Err(error) => {
-                    pipeline.abandon();
-                    return (None, Err(error));
-                }
-            };
-            let outcome = pipeline.commit(progress);
-            let source = decode.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            (source, outcome)
-        });
+        let pipeline = Pipeline::new(self, *options, Mode::Execution)?;
+        let blocks = blocks.map(|block| block.map(|block| (block, RootedReceipts::none())));
+        let (source, outcome) = pipeline.run(blocks, progress);
         let closed = self.close_import();
         outcome?;
         closed?;
-        match source {
-            Some(error) => Err(ImportError::Source(error)),
-            None => Ok(pipeline.progress()),
-        }
+        pipeline.summary(source)
+    }
+
+    /// [`Chain::import_history`] above `tip`, for who holds the writer's lock.
+    pub(crate) fn run_history<E: Send>(
+        &self,
+        tip: Head,
+        blocks: impl Iterator<Item = Result<(Block, RootedReceipts), E>> + Send,
+        options: &BulkOptions,
+        progress: &dyn Fn(&Progress),
+    ) -> Result<Summary, ImportError<E>> {
+        let newest = Mutex::new(tip.block);
+        let pipeline = Pipeline::new(self, *options, Mode::History { tip: Box::new(tip), newest })?;
+        let (source, outcome) = pipeline.run(blocks, progress);
+        outcome?;
+        pipeline.summary(source)
     }
 
     /// Writes the trie at the end of an import, or brings it back to the head.
@@ -189,10 +196,24 @@ impl Stop {
     }
 }
 
+/// What is done with blocks.
+enum Mode {
+    /// They are executed on the head.
+    Execution,
+    /// They are checked, and held as history.
+    History {
+        /// What the first one follows.
+        tip: Box<Head>,
+        /// The newest committed block.
+        newest: Mutex<BlockRef>,
+    },
+}
+
 /// An import under way: what its stages share.
 struct Pipeline<'a> {
     chain: &'a Chain,
     options: BulkOptions,
+    mode: Mode,
     workers: rayon::ThreadPool,
     decoded: Queue<Result<Decoded, Stop>>,
     prepared: Queue<Result<Prepared, Stop>>,
@@ -213,7 +234,7 @@ struct Pipeline<'a> {
 }
 
 impl<'a> Pipeline<'a> {
-    fn new(chain: &'a Chain, options: BulkOptions) -> Result<Self, ChainError> {
+    fn new(chain: &'a Chain, options: BulkOptions, mode: Mode) -> Result<Self, ChainError> {
         let workers = rayon::ThreadPoolBuilder::new()
             .num_threads(options.threads)
             .thread_name(|index| format!("import worker {index}"))
@@ -226,6 +247,7 @@ impl<'a> Pipeline<'a> {
         Ok(Self {
             chain,
             options,
+            mode,
             workers,
             decoded: Queue::new(options.queue_bytes),
             prepared: Queue::new(options.queue_bytes),
@@ -243,14 +265,38 @@ impl<'a> Pipeline<'a> {
         })
     }
 
+    /// Works until the blocks end, or something ends it: the caller's error, and what became of the blocks before.
+    fn run<E: Send>(
+        &self,
+        blocks: impl Iterator<Item = Result<(Block, RootedReceipts), E>> + Send,
+        progress: &dyn Fn(&Progress),
+    ) -> (Option<E>, Result<(), ChainError>) {
+        thread::scope(|scope| {
+            let decode = match self.start(scope, blocks) {
+                Ok(decode) => decode,
+                Err(error) => {
+                    self.abandon();
+                    return (None, Err(error));
+                }
+            };
+            let outcome = self.commit(progress);
+            let source = decode.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (source, outcome)
+        })
+    }
+
     /// Starts all stages but the last, which is the caller's.
     fn start<'scope, E: Send + 'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
-        blocks: impl Iterator<Item = Result<Block, E>> + Send + 'scope,
+        blocks: impl Iterator<Item = Result<(Block, RootedReceipts), E>> + Send + 'scope,
     ) -> Result<ScopedJoinHandle<'scope, Option<E>>, ChainError> {
         let decode = spawn(scope, "import decode", || self.decode(blocks))?;
         spawn(scope, "import prepare", || self.prepare())?;
+        if let Mode::History { tip, .. } = &self.mode {
+            spawn(scope, "import check", || self.check_history(Head::clone(tip)))?;
+            return Ok(decode);
+        }
         if self.reads_ahead {
             spawn(scope, "import ahead", || self.read_ahead())?;
         }
@@ -268,6 +314,18 @@ impl<'a> Pipeline<'a> {
         self.batches.abandon();
     }
 
+    fn summary<E>(&self, source: Option<E>) -> Result<Summary, ImportError<E>> {
+        source.map_or_else(|| Ok(self.progress()), |error| Err(ImportError::Source(error)))
+    }
+
+    /// Where the import stands.
+    fn newest(&self) -> BlockRef {
+        match &self.mode {
+            Mode::Execution => self.chain.head().block,
+            Mode::History { newest, .. } => *newest.lock(),
+        }
+    }
+
     fn progress(&self) -> Progress {
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Progress {
@@ -276,7 +334,7 @@ impl<'a> Pipeline<'a> {
             transactions: count(&self.counts.transactions),
             gas: count(&self.counts.gas),
             elapsed: self.clock.start.elapsed(),
-            head: self.chain.head().block,
+            head: self.newest(),
             stages: self.clock.stages(),
         }
     }

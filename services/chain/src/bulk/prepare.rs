@@ -2,13 +2,14 @@
 
 use super::queue::{Ends, Queue};
 use super::state::ReadAhead;
-use super::{Pipeline, Stage, Stop, weight};
+use super::{Mode, Pipeline, Stage, Stop, weight};
 use crate::error::ChainError;
-use crate::verify::judged;
+use crate::history::RootedReceipts;
+use crate::verify::{check_receipts, judged};
 use alloy_primitives::{Address, B256};
 use quintet_chainspec::Fork;
 use quintet_consensus::{ConsensusError, check_body, fork_of};
-use quintet_types::{Block, Header, RecoveredBlock, recover_sender};
+use quintet_types::{Block, Header, Receipts, RecoveredBlock, recover_sender};
 use rayon::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,6 +26,8 @@ const SEALS: usize = 16;
 pub(super) struct Decoded {
     block: Block,
     hash: B256,
+    /// Of history; none of what is executed.
+    receipts: RootedReceipts,
     weight: usize,
     /// Whether a block with this number can have a parent. A false number would have an epoch's cache made for it.
     plausible: bool,
@@ -33,6 +36,8 @@ pub(super) struct Decoded {
 /// A block with everything known of it that needs no state.
 pub(super) struct Prepared {
     pub(super) block: Arc<RecoveredBlock>,
+    /// Of history; none of what is executed.
+    pub(super) receipts: Receipts,
     /// Why it is not valid, if it is on the chain at all.
     pub(super) flaw: Option<Stop>,
     /// Values that it will need.
@@ -44,16 +49,19 @@ pub(super) struct Prepared {
 
 impl Pipeline<'_> {
     /// Takes blocks from the iterator until it ends. Returns its error, if that ended it.
-    pub(super) fn decode<E>(&self, mut blocks: impl Iterator<Item = Result<Block, E>>) -> Option<E> {
+    pub(super) fn decode<E>(
+        &self,
+        mut blocks: impl Iterator<Item = Result<(Block, RootedReceipts), E>>,
+    ) -> Option<E> {
         let _ends = Ends { input: None::<&Queue<()>>, output: Some(&self.decoded) };
-        let mut highest = self.chain.head().block.number;
+        let mut highest = self.newest().number;
         loop {
-            let block = match self.clock.time(Stage::Decode, || blocks.next()) {
+            let (block, receipts) = match self.clock.time(Stage::Decode, || blocks.next()) {
                 None => return None,
                 Some(Err(error)) => return Some(error),
-                Some(Ok(block)) => block,
+                Some(Ok(next)) => next,
             };
-            let pushed = match self.skip(block) {
+            let pushed = match self.skip(block, receipts) {
                 Ok(None) => continue,
                 Ok(Some(mut decoded)) => {
                     let number = decoded.block.header.number;
@@ -73,7 +81,7 @@ impl Pipeline<'_> {
     }
 
     /// Leaves out a block that is canonical already.
-    fn skip(&self, block: Block) -> Result<Option<Decoded>, ChainError> {
+    fn skip(&self, block: Block, receipts: RootedReceipts) -> Result<Option<Decoded>, ChainError> {
         let hash = block.header.hash_slow();
         let number = block.header.number;
         if number <= self.chain.head().block.number {
@@ -89,8 +97,8 @@ impl Pipeline<'_> {
                 return Err(ChainError::InvalidBlock { number, hash, reason });
             }
         }
-        let weight = weight::of_block(&block);
-        Ok(Some(Decoded { block, hash, weight, plausible: true }))
+        let weight = weight::of_block(&block) + weight::of_receipts(receipts.receipts());
+        Ok(Some(Decoded { block, hash, receipts, weight, plausible: true }))
     }
 
     /// Prepares blocks in parallel, ahead of their execution, and passes them on in order.
@@ -131,17 +139,17 @@ impl Pipeline<'_> {
     }
 
     fn prepare_block(&self, decoded: Decoded, seal: Result<(), ConsensusError>) -> Prepared {
-        let Decoded { block, hash, weight, .. } = decoded;
+        let Decoded { block, hash, receipts, weight, .. } = decoded;
         let recovered = self.recover(&block, hash);
         let (senders, flaw) = match recovered {
             Ok(senders) => (senders, None),
             Err(error) => (Vec::new(), Some(Stop::passing(error))),
         };
         let block = RecoveredBlock { hash, block, senders };
-        let flaw = self.flaw(&block, seal).or(flaw);
+        let flaw = self.flaw(&block, seal).or(flaw).or_else(|| self.receipts_flaw(&block, &receipts));
         let reorgs = self.reorgs.load(Ordering::Acquire);
         let ahead = ReadAhead { at: self.committed.load(Ordering::Acquire), ..ReadAhead::default() };
-        Prepared { block: Arc::new(block), flaw, ahead, reorgs, weight }
+        Prepared { block: Arc::new(block), receipts: receipts.into_receipts(), flaw, ahead, reorgs, weight }
     }
 
     fn recover(&self, block: &Block, hash: B256) -> Result<Vec<Address>, ChainError> {
@@ -171,5 +179,13 @@ impl Pipeline<'_> {
         }
         let checked = self.clock.time(Stage::Body, || check_body(&self.chain.spec, &block.block));
         checked.err().map(|error| Stop::passing(crate::verify::invalid(block, &error)))
+    }
+
+    /// What of a historic block's receipts is not as its header has it. Whoever sent them may be at fault for that, and
+    /// not the block.
+    fn receipts_flaw(&self, block: &RecoveredBlock, receipts: &RootedReceipts) -> Option<Stop> {
+        let Mode::History { .. } = self.mode else { return None };
+        let check = || check_receipts(block, receipts.receipts(), receipts.root());
+        self.clock.time(Stage::Receipts, check).err().map(Stop::passing)
     }
 }

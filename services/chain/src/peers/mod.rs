@@ -213,8 +213,12 @@ impl Peers {
         }
     }
 
-    /// Whether peers' transactions are taken: once this node was in sync, or while no peer claims a better chain.
+    /// Whether peers' transactions are taken: once this node was in sync, or while no peer claims a better chain; never
+    /// while a state is on its way in.
     pub fn accepts_transactions(&self) -> bool {
+        if self.shared.chain.is_fetching_state() {
+            return false;
+        }
         if self.shared.accepts.load(Ordering::Relaxed) {
             return true;
         }

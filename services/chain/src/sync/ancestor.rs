@@ -6,7 +6,7 @@ use quintet_types::{BlockRef, Header};
 /// Headers of one request (geth's `MaxHeaderFetch`).
 pub(crate) const MAX_HEADERS: u64 = 192;
 /// A chain that forks off deeper is not followed (geth's `MaxForkAncestry`).
-const MAX_FORK: u64 = 90_000;
+pub(crate) const MAX_FORK: u64 = 90_000;
 /// Blocks from one sample to the next.
 const SAMPLE_STEP: u64 = 16;
 
@@ -22,7 +22,7 @@ pub(crate) const fn block_ref(header: &SealedHeader) -> BlockRef {
 #[derive(Debug)]
 pub(crate) struct AncestorSearch {
     stage: Stage,
-    /// Deeper is too old.
+    /// Below is too old.
     floor: u64,
 }
 
@@ -35,17 +35,14 @@ enum Stage {
 }
 
 impl AncestorSearch {
-    /// Between our head at `local`, and a peer whose head is block `remote`.
-    pub(crate) fn new(genesis: BlockRef, local: u64, remote: u64) -> Self {
+    /// Between our head at `local`, and a peer whose head is block `remote`. Below block `floor` is too deep.
+    pub(crate) fn new(genesis: BlockRef, local: u64, remote: u64, floor: u64) -> Self {
         let top = local.min(remote);
         let from = top.saturating_sub(MAX_HEADERS);
         let ours = (local.saturating_sub(from) / SAMPLE_STEP + 1).min(2 * MAX_HEADERS / SAMPLE_STEP);
         // ethereumjs gives no headers at all when the last one's step leads beyond its head.
         let count = (remote.saturating_sub(from) / SAMPLE_STEP).clamp(1, ours);
-        Self {
-            stage: Stage::Samples { from, count, genesis, above: top.saturating_add(1) },
-            floor: local.saturating_sub(MAX_FORK),
-        }
+        Self { stage: Stage::Samples { from, count, genesis, above: top.saturating_add(1) }, floor }
     }
 
     /// What to ask next.
@@ -134,7 +131,7 @@ mod tests {
         refuses: impl Fn(HeadersRequest) -> bool,
     ) -> (Result<BlockRef, Fault>, usize) {
         let genesis = block_ref(&header(0, 0));
-        let mut search = AncestorSearch::new(genesis, local, remote);
+        let mut search = AncestorSearch::new(genesis, local, remote, local.saturating_sub(MAX_FORK));
         for asked in 1..40 {
             let request = search.request();
             let HeadersRequest { start: Start::Number(from), limit, skip, .. } = request else {
@@ -225,7 +222,7 @@ mod tests {
     #[test]
     fn other_headers_than_asked_for_are_a_fault() {
         let genesis = block_ref(&header(0, 0));
-        let mut search = AncestorSearch::new(genesis, 100, 100);
+        let mut search = AncestorSearch::new(genesis, 100, 100, 0);
         assert_eq!(search.answer(&[header(3, 0)], &[true]), Err(Fault::WrongHeaders));
         search.answer(&[header(0, 0)], &[true]).unwrap();
         assert_eq!(search.answer(&[header(51, 0)], &[true]), Err(Fault::WrongHeaders));

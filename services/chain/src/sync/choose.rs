@@ -89,7 +89,7 @@ impl Chooser {
         let by_announcement = peers.iter().filter(|peer| may(&peer.id)).filter_map(|peer| {
             let (hash, number) = *self.announced.get(&peer.id)?;
             let head = PeerHead { hash, number: Some(number), total_difficulty: None };
-            Some(PeerView { id: peer.id, head }).filter(|_| number > ours.block.number.saturating_add(1))
+            Some(PeerView { head, ..*peer }).filter(|_| number > ours.block.number.saturating_add(1))
         });
         let candidates = by_status.chain(by_announcement);
         let ahead = candidates.filter(|peer| {
@@ -192,7 +192,7 @@ mod tests {
     fn peer(id: u8, difficulty: Option<u64>, number: Option<u64>) -> PeerView {
         let head =
             PeerHead { hash: B256::repeat_byte(id), number, total_difficulty: difficulty.map(U256::from) };
-        PeerView { id: B256::repeat_byte(id), head }
+        PeerView { id: B256::repeat_byte(id), head, snap: false }
     }
 
     fn best(chooser: &mut Chooser, peers: &[PeerView], merged: bool) -> Option<u8> {

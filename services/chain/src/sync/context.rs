@@ -1,15 +1,15 @@
 //! What a sync works with, and its beginning: whether a peer's chain is better than ours, and where they part.
 
-use super::ancestor::{AncestorSearch, SealedHeader};
+use super::ancestor::{AncestorSearch, MAX_FORK, SealedHeader, block_ref};
 use super::check::{Rejected, Tip};
 use super::choose::Plan;
 use super::download::Download;
 use super::network::{Fault, HeadersRequest, Network, PeerId, PeerView, RequestError, Start};
+use super::snap::Way;
 use super::status::SyncStatus;
 use super::{SyncError, SyncOptions};
 use crate::chain::Chain;
 use crate::error::ChainError;
-use alloy_primitives::B256;
 use quintet_types::{BlockRef, Header};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// Runs work on the chain off the async threads.
-    async fn blocking<T: Send + 'static>(
+    pub(crate) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Chain) -> Result<T, ChainError> + Send + 'static,
     ) -> Result<T, SyncError> {
@@ -37,7 +37,7 @@ impl Context {
     }
 
     /// Headers that the master must give.
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         master: PeerId,
         patience: Duration,
@@ -48,7 +48,11 @@ impl Context {
     }
 
     /// The header of the master's head, if its chain is better than ours.
-    async fn head_of(&self, master: &PeerView, patience: Duration) -> Result<SealedHeader, SyncError> {
+    pub(crate) async fn head_of(
+        &self,
+        master: &PeerView,
+        patience: Duration,
+    ) -> Result<SealedHeader, SyncError> {
         let request = HeadersRequest::one(Start::Hash(master.head.hash));
         let mut headers = self.ask(master.id, patience, request).await?;
         let head = headers.pop().filter(|head| headers.is_empty() && head.hash() == master.head.hash);
@@ -73,27 +77,50 @@ impl Context {
     }
 
     /// The newest block that the master's chain and ours have in common.
-    async fn ancestor(&self, master: PeerId, patience: Duration, remote: u64) -> Result<BlockRef, SyncError> {
+    async fn ancestor(&self, plan: &Plan, remote: u64) -> Result<BlockRef, SyncError> {
         let local = self.chain.head().block.number;
-        let genesis = BlockRef { number: 0, hash: self.chain.spec.genesis_hash() };
-        let mut search = AncestorSearch::new(genesis, local, remote);
-        loop {
-            let headers = self.ask(master, patience, search.request()).await?;
-            let hashes: Vec<B256> = headers.iter().map(SealedHeader::hash).collect();
-            let held = move |chain: &Chain| {
-                let held = |hash: &B256| Ok(chain.store.block_number(hash)?.is_some());
-                hashes.iter().map(held).collect::<Result<Vec<bool>, ChainError>>()
+        // What is below a state that was fetched cannot be replaced.
+        let first = self.blocking(|chain| Ok(chain.store.first_state()?)).await?;
+        let history = self.blocking(Chain::history_tip).await?.map_or(0, |tip| tip.number);
+        let search =
+            AncestorSearch::new(self.genesis(), local, remote, local.saturating_sub(MAX_FORK).max(first));
+        // History of a state that was given up was never executed.
+        let held = move |chain: &Chain, block: BlockRef| {
+            let held = if block.number > history {
+                chain.store.block_number(&block.hash)?.is_some()
+            } else {
+                chain.store.canonical_hash(block.number)? == Some(block.hash)
             };
-            let held = self.blocking(held).await?;
-            match search.answer(&headers, &held) {
+            Ok(held)
+        };
+        self.search(plan, search, held).await
+    }
+
+    pub(super) fn genesis(&self) -> BlockRef {
+        BlockRef { number: 0, hash: self.chain.spec.genesis_hash() }
+    }
+
+    /// Asks the master until the ancestor is found among the blocks that are `held`.
+    pub(super) async fn search(
+        &self,
+        Plan { master, patience, .. }: &Plan,
+        mut search: AncestorSearch,
+        held: impl Fn(&Chain, BlockRef) -> Result<bool, ChainError> + Copy + Send + 'static,
+    ) -> Result<BlockRef, SyncError> {
+        loop {
+            let headers = self.ask(master.id, *patience, search.request()).await?;
+            let blocks: Vec<BlockRef> = headers.iter().map(block_ref).collect();
+            let all_held = move |chain: &Chain| blocks.into_iter().map(|block| held(chain, block)).collect();
+            let all_held: Vec<bool> = self.blocking(all_held).await?;
+            match search.answer(&headers, &all_held) {
                 Ok(Some(ancestor)) => return Ok(ancestor),
                 Ok(None) => {}
-                Err(fault) => return Err(SyncError::Fault(master, fault)),
+                Err(fault) => return Err(SyncError::Fault(master.id, fault)),
             }
         }
     }
 
-    async fn tip_at(&self, block: BlockRef) -> Result<Tip, SyncError> {
+    pub(super) async fn tip_at(&self, block: BlockRef) -> Result<Tip, SyncError> {
         let head = self.blocking(move |chain| chain.stored_head(block)).await?;
         let header = SealedHeader::new_unchecked(head.header, block.hash);
         Ok(Tip { header, total_difficulty: head.total_difficulty })
@@ -102,6 +129,10 @@ impl Context {
     /// Fetches and imports what the master's chain has above ours. Cancelled, it ends once nothing is imported any
     /// more.
     pub(crate) async fn synchronise(&self, plan: Plan, token: &CancellationToken) -> Result<(), SyncError> {
+        let way = token.run_until_cancelled(self.way(&plan)).await;
+        if matches!(way.unwrap_or(Err(SyncError::Cancelled))?, Way::Snap) {
+            return self.synchronise_state(plan, token).await;
+        }
         let begin = token.run_until_cancelled(self.begin(&plan)).await;
         let tip = begin.unwrap_or(Err(SyncError::Cancelled))?;
         Download::new(self, plan, tip).run(token).await
@@ -110,7 +141,7 @@ impl Context {
     async fn begin(&self, plan: &Plan) -> Result<Tip, SyncError> {
         let Plan { master, patience, .. } = plan;
         let head = self.head_of(master, *patience).await?;
-        let ancestor = self.ancestor(master.id, *patience, head.inner().number).await?;
+        let ancestor = self.ancestor(plan, head.inner().number).await?;
         let tip = self.tip_at(ancestor).await?;
         let (number, hash) = (head.inner().number, head.hash());
         if number > ancestor.number.saturating_add(1) {

@@ -129,6 +129,8 @@ impl Driver {
             Err(SyncError::NotAhead(peer, head)) => self.chooser.not_ahead(peer, head),
             Err(SyncError::Cancelled) => {}
             Err(SyncError::Gone(peer)) => self.chooser.pause(now, peer, GONE_PAUSE),
+            // Until another peer comes, or the next forced look.
+            Err(SyncError::NoState) => self.look_at = None,
             Err(SyncError::Early(peer)) => self.chooser.pause(now, peer, EARLY_PAUSE),
             Err(SyncError::Node(error)) => {
                 tracing::warn!(%error, "Synchronisation failed");

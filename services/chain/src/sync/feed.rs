@@ -1,18 +1,23 @@
-//! Between the downloader and the import: whole blocks in order, bounded by bytes. The import takes them in sessions,
-//! between which others may write to the chain.
+//! Between the downloader and the import: whole blocks in order, of history with their receipts, bounded by bytes. The
+//! import takes them in sessions, between which others may write to the chain.
 
-use crate::bulk::{BulkOptions, ImportError, Summary};
+use super::SyncOptions;
+use super::status::SyncStatus;
+use crate::bulk::{ImportError, Summary};
 use crate::chain::Chain;
+use crate::history::RootedReceipts;
 use parking_lot::{Condvar, Mutex};
-use quintet_types::Block;
+use quintet_types::{Block, BlockRef};
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// After this long a session ends, so that a miner's block or an operator's call has its turn.
 const SESSION: Duration = Duration::from_secs(5);
+
+/// A block, and its receipts if it is history.
+pub(crate) type Fed = (Block, RootedReceipts);
 
 /// The queue of blocks.
 #[derive(Debug)]
@@ -25,7 +30,7 @@ pub(crate) struct Feed {
 
 #[derive(Debug, Default)]
 struct State {
-    blocks: VecDeque<(Block, usize)>,
+    blocks: VecDeque<(Fed, usize)>,
     weight: usize,
     closed: bool,
 }
@@ -44,7 +49,7 @@ impl Feed {
         self.state.lock().blocks.is_empty()
     }
 
-    pub(crate) fn push(&self, block: Block, weight: usize) {
+    pub(crate) fn push(&self, block: Fed, weight: usize) {
         let mut state = self.state.lock();
         state.weight = state.weight.saturating_add(weight);
         state.blocks.push_back((block, weight));
@@ -69,7 +74,7 @@ impl Feed {
     }
 
     /// The next block, if it comes within `patience`. Blocks the thread.
-    fn next(&self, patience: Duration) -> Option<Block> {
+    fn next(&self, patience: Duration) -> Option<Fed> {
         let deadline = Instant::now() + patience;
         let mut state = self.state.lock();
         while state.blocks.is_empty() && !state.closed {
@@ -88,16 +93,32 @@ impl Feed {
     }
 }
 
-/// Imports blocks until none has come for `patience`, or the session is over. Blocks the thread.
+/// Takes blocks until none has come for `patience`, or the session is over. Blocks the thread that takes them.
+fn session(feed: &Feed, patience: Duration) -> impl Iterator<Item = Fed> {
+    let end = Instant::now() + SESSION;
+    std::iter::from_fn(move || if Instant::now() < end { feed.next(patience) } else { None })
+}
+
+/// Imports a session's blocks. Blocks the thread.
 pub(crate) fn import_session(
     chain: &Chain,
-    feed: &Arc<Feed>,
-    options: &BulkOptions,
-    patience: Duration,
+    feed: &Feed,
+    options: &SyncOptions,
 ) -> Result<Summary, ImportError<Infallible>> {
-    let end = Instant::now() + SESSION;
-    let blocks = std::iter::from_fn(|| if Instant::now() < end { feed.next(patience) } else { None });
-    chain.import_chain(blocks.map(Ok), options, &|_| {})
+    let blocks = session(feed, options.patience).map(|(block, _)| Ok(block));
+    chain.import_chain(blocks, &options.bulk, &|_| {})
+}
+
+/// Imports a session's blocks as history above `parent`. Blocks the thread.
+pub(crate) fn history_session(
+    chain: &Chain,
+    feed: &Feed,
+    options: &SyncOptions,
+    parent: BlockRef,
+    status: &SyncStatus,
+) -> Result<Summary, ImportError<Infallible>> {
+    let blocks = session(feed, options.patience).map(Ok);
+    chain.import_history(parent, blocks, &options.bulk, &|progress| status.reach(progress.head.number))
 }
 
 #[cfg(test)]
@@ -105,8 +126,9 @@ mod tests {
     use super::*;
     use quintet_types::{Body, Header};
 
-    fn block(number: u64) -> Block {
-        Block { header: Header { number, ..Header::default() }, body: Body::default() }
+    fn block(number: u64) -> Fed {
+        let header = Header { number, ..Header::default() };
+        (Block { header, body: Body::default() }, RootedReceipts::none())
     }
 
     #[tokio::test]
@@ -116,10 +138,10 @@ mod tests {
         assert!(feed.has_room());
         feed.push(block(2), 6);
         assert!(!feed.has_room());
-        assert_eq!(feed.next(Duration::ZERO).unwrap().header.number, 1);
+        assert_eq!(feed.next(Duration::ZERO).unwrap().0.header.number, 1);
         tokio::time::timeout(Duration::from_secs(5), feed.room()).await.unwrap();
         assert!(feed.has_room());
-        assert_eq!(feed.next(Duration::ZERO).unwrap().header.number, 2);
+        assert_eq!(feed.next(Duration::ZERO).unwrap().0.header.number, 2);
         assert!(feed.next(Duration::from_millis(1)).is_none());
         assert!(feed.is_empty());
     }

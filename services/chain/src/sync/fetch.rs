@@ -72,6 +72,8 @@ impl Shell {
 
     fn heed(&mut self, change: Change) {
         match change {
+            // They are a sync's.
+            Change::Announced { .. } | Change::Block { .. } if self.context.chain.is_fetching_state() => {}
             Change::Announced { .. } if self.tasks.len() >= MOST_TASKS => {
                 metrics::counter!("quintet_chain_fetcher_dropped_total", "reason" => "busy").increment(1);
             }

@@ -1,5 +1,6 @@
 //! The headers of a peer's chain, fetched from all peers: the master peer gives every 192nd, which vouch for those
-//! between, whoever gives them (geth's skeleton). What comes out links to the ancestor, without a gap.
+//! between, whoever gives them (geth's skeleton). What comes out links to the ancestor, without a gap; it ends with the
+//! last that the master has, or with a block that is given.
 
 use super::ancestor::{MAX_HEADERS, SealedHeader, block_ref};
 use super::network::{Fault, HeadersRequest, PeerId, Start};
@@ -78,6 +79,8 @@ enum Stage {
 pub(crate) struct HeaderChain {
     /// The last header that is laid out.
     end: BlockRef,
+    /// The block to end with, if that is not the master's last.
+    goal: Option<BlockRef>,
     stage: Stage,
     /// Whether the master is asked for what lies beyond.
     asked: bool,
@@ -89,12 +92,24 @@ pub(crate) struct HeaderChain {
 impl HeaderChain {
     /// Those that the master has above `ancestor`.
     pub(crate) const fn new(ancestor: BlockRef) -> Self {
-        Self { end: ancestor, stage: Stage::Skeleton, asked: false, segments: VecDeque::new(), held: 0 }
+        Self {
+            end: ancestor,
+            goal: None,
+            stage: Stage::Skeleton,
+            asked: false,
+            segments: VecDeque::new(),
+            held: 0,
+        }
+    }
+
+    /// Those up to and with `goal`, which is above `ancestor`.
+    pub(crate) fn up_to(ancestor: BlockRef, goal: BlockRef) -> Self {
+        Self { goal: Some(goal), ..Self::new(ancestor) }
     }
 
     /// Whether all headers that the master has are given out.
     pub(crate) fn is_done(&self) -> bool {
-        self.stage == Stage::Ended && self.segments.is_empty()
+        (self.stage == Stage::Ended || self.goal == Some(self.end)) && self.segments.is_empty()
     }
 
     /// Bytes that are held, or on their way, about.
@@ -112,16 +127,23 @@ impl HeaderChain {
             return None;
         }
         let next = self.end.number.checked_add(1)?;
+        let left = self.goal.map_or(u64::MAX, |goal| goal.number.saturating_sub(self.end.number));
+        if self.stage == Stage::Skeleton && left < MAX_HEADERS {
+            self.stage = Stage::Tail;
+        }
+        if left == 0 {
+            self.stage = Stage::Ended;
+        }
         let ask = match self.stage {
             Stage::Skeleton => Ask::Skeleton(HeadersRequest {
                 start: Start::Number(next.checked_add(MAX_HEADERS - 1)?),
-                limit: SKELETON,
+                limit: SKELETON.min(left / MAX_HEADERS),
                 skip: MAX_HEADERS - 1,
                 reverse: false,
             }),
             Stage::Tail => Ask::Tail(HeadersRequest {
                 start: Start::Number(next),
-                limit: MAX_HEADERS,
+                limit: MAX_HEADERS.min(left),
                 skip: 0,
                 reverse: false,
             }),
@@ -163,7 +185,13 @@ impl HeaderChain {
             let lacking = Vec::new();
             self.segments.push_back(Segment { from, parent, last: self.end, state: State::Wanted, lacking });
         }
-        Verdict::Good
+        self.keeps_to_goal()
+    }
+
+    /// Whether the block to end with is on the master's chain, as far as that is laid out.
+    fn keeps_to_goal(&self) -> Verdict {
+        let missed = |goal: BlockRef| self.end.number >= goal.number && self.end != goal;
+        if self.goal.is_some_and(missed) { Verdict::Moved } else { Verdict::Good }
     }
 
     /// The master's answer to [`Ask::Tail`].
@@ -171,7 +199,8 @@ impl HeaderChain {
         self.asked = false;
         let (Some(first), Some(last)) = (headers.first(), headers.last()) else {
             self.stage = Stage::Ended;
-            return Verdict::Good;
+            // It had the block to end with.
+            return if self.goal.is_some() { Verdict::Moved } else { Verdict::Good };
         };
         let from = self.end.number.saturating_add(1);
         if first.inner().number != from || headers.iter().any(is_bloated) {
@@ -193,7 +222,7 @@ impl HeaderChain {
             state: State::Done(headers),
             lacking: Vec::new(),
         });
-        Verdict::Good
+        self.keeps_to_goal()
     }
 
     /// A peer's answer to [`Ask::Fill`] from block `from` on.
@@ -295,6 +324,44 @@ mod tests {
         let Start::Number(from) = request.start else { panic!("by number") };
         let places = (0..request.limit).map(|place| from + place * (request.skip + 1));
         places.map_while(|number| chain.get(usize::try_from(number).unwrap()).cloned()).collect()
+    }
+
+    /// Asks a chain for all up to a goal.
+    fn fetch_up_to(theirs: &[SealedHeader], goal: BlockRef) -> Result<Vec<SealedHeader>, Verdict> {
+        let mut headers = HeaderChain::up_to(block_ref(&theirs[0]), goal);
+        let mut fetched = Vec::new();
+        while !headers.is_done() {
+            let asked =
+                headers.ask_master().or_else(|| headers.ask_fill(OTHER, false)).expect("something to ask");
+            let (request, from) = request_of(asked);
+            assert!(from + (request.limit - 1) * (request.skip + 1) <= goal.number, "{request:?}");
+            let answer = serve(theirs, request);
+            let verdict = match asked {
+                Ask::Skeleton(_) => headers.skeleton(&answer),
+                Ask::Tail(_) => headers.tail(answer),
+                Ask::Fill(_) => headers.fill(OTHER, from, answer),
+            };
+            if verdict != Verdict::Good {
+                return Err(verdict);
+            }
+            fetched.extend(std::iter::from_fn(|| headers.take()).flatten());
+        }
+        Ok(fetched)
+    }
+
+    #[test]
+    fn it_ends_with_the_block_that_is_given() {
+        let theirs = chain(900, 1);
+        for goal in [1, 5, 191, 192, 193, 384, 500, 576, 899] {
+            let fetched = fetch_up_to(&theirs, block_ref(&theirs[goal])).unwrap();
+            assert_eq!(fetched, theirs[1..=goal]);
+        }
+        // The master has another block there, or none.
+        let other = chain(900, 2);
+        for goal in [1, 192, 300, 384] {
+            assert_eq!(fetch_up_to(&theirs, block_ref(&other[goal])), Err(Verdict::Moved));
+            assert_eq!(fetch_up_to(&theirs[..goal], block_ref(&theirs[goal])), Err(Verdict::Moved));
+        }
     }
 
     fn request_of(ask: Ask) -> (HeadersRequest, u64) {

@@ -3,6 +3,7 @@
 //! - `driver` decides when to sync and with whom (`choose`); one sync at a time.
 //! - `download` is one sync: headers first, from the peer with the best chain, then bodies from all peers, then the
 //!   pipeline of bulk imports.
+//! - `snap` is the other way to sync: the state of a block near the head is fetched, and blocks are executed from there.
 //! - `fetcher` takes single blocks that peers announce or send near the head.
 //!
 //! What must hold:
@@ -22,11 +23,17 @@ mod feed;
 mod fetch;
 mod fetcher;
 mod headers;
+mod history;
 mod network;
+mod parts;
 mod peers;
 mod propagated;
+mod receipts;
+mod slots;
+mod snap;
 mod status;
 
+pub use history::NoHistory;
 pub use network::{
     Change, Fault, HeadersRequest, Kind, Network, PeerHead, PeerId, PeerView, RequestError, Start,
 };
@@ -63,24 +70,6 @@ pub struct SyncArgs {
     pub mode: SyncMode,
 }
 
-/// The sync mode is not one that this node has.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("this node does not fetch states: use full (--syncmode, QUINTET_SYNCMODE)")]
-pub struct NoSnapSync;
-
-impl SyncArgs {
-    /// That the mode is one that there is.
-    ///
-    /// # Errors
-    /// For `snap`.
-    pub const fn check(&self) -> Result<(), NoSnapSync> {
-        match self.mode {
-            SyncMode::Full => Ok(()),
-            SyncMode::Snap => Err(NoSnapSync),
-        }
-    }
-}
-
 /// How much a sync may use.
 #[derive(Clone, Copy, Debug)]
 pub struct SyncOptions {
@@ -90,10 +79,12 @@ pub struct SyncOptions {
     pub patience: Duration,
     /// Bytes of headers ahead of the import.
     pub header_bytes: usize,
-    /// Bytes of bodies that wait for those before them.
+    /// Bytes of bodies that wait for those before them; of receipts as much.
     pub body_bytes: usize,
     /// Bytes of blocks that wait for the import.
     pub feed_bytes: usize,
+    /// How a chain that has no blocks yet is fetched.
+    pub mode: SyncMode,
 }
 
 impl Default for SyncOptions {
@@ -104,6 +95,7 @@ impl Default for SyncOptions {
             header_bytes: 16 << 20,
             body_bytes: 64 << 20,
             feed_bytes: 16 << 20,
+            mode: SyncMode::Full,
         }
     }
 }
@@ -121,6 +113,8 @@ pub(crate) enum SyncError {
     NotAhead(PeerId, B256),
     /// The master's newest blocks are ahead of our clock, not by much.
     Early(PeerId),
+    /// A state is to be fetched, and no peer has it.
+    NoState,
     /// The node failed.
     Node(ChainError),
     /// The service ends.
@@ -136,6 +130,7 @@ impl SyncError {
             Self::Moved(_) => "moved",
             Self::NotAhead(..) => "not_ahead",
             Self::Early(_) => "early",
+            Self::NoState => "no_state",
             Self::Node(_) => "failed",
             Self::Cancelled => "cancelled",
         }
@@ -169,6 +164,10 @@ impl Sync {
 
     /// Syncs until `token` is cancelled.
     pub async fn run(self, token: CancellationToken) {
+        if let Err(error) = self.context.give_up_state().await {
+            // It is tried again with the first sync.
+            tracing::warn!(?error, "What was fetched of a state could not be given up");
+        }
         driver::drive(self.context, token).await;
     }
 
@@ -189,17 +188,5 @@ impl Sync {
             fetcher.fetch_blocks(other).await;
             Ok::<_, ChainError>(())
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn snap_is_refused_by_the_flags_name() {
-        SyncArgs { mode: SyncMode::Full }.check().unwrap();
-        let refused = SyncArgs { mode: SyncMode::Snap }.check().unwrap_err().to_string();
-        assert!(refused.contains("--syncmode") && refused.contains("full"), "{refused}");
     }
 }

@@ -1,8 +1,11 @@
 //! What sync needs of the peers, and nothing more: so that it runs as well on a simulated network.
 
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{B256, Bytes, U256};
 use futures::stream::BoxStream;
-use quintet_types::{Block, BlockRef, Body, Header, TraceContext};
+use quintet_eth_wire::{
+    AccountRange, GetAccountRange, GetByteCodes, GetStorageRanges, GetTrieNodes, StorageRanges,
+};
+use quintet_types::{Block, BlockRef, Body, Header, Receipts, TraceContext};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +31,8 @@ pub struct PeerView {
     pub id: PeerId,
     /// Where it is.
     pub head: PeerHead,
+    /// Whether it speaks `snap/1`.
+    pub snap: bool,
 }
 
 /// The block that a request for headers begins at.
@@ -66,6 +71,8 @@ pub enum Kind {
     Headers,
     /// Bodies.
     Bodies,
+    /// Receipts of blocks.
+    Receipts,
 }
 
 /// Why a request brought nothing.
@@ -135,6 +142,15 @@ pub enum Fault {
     TooOld,
     /// Bodies that belong to none of the blocks that were asked for.
     WrongBodies,
+    /// Receipts that belong to none of the blocks that were asked for.
+    WrongReceipts,
+    /// A part of a state that is not of the state that was asked for.
+    WrongState {
+        /// What it is.
+        what: &'static str,
+        /// Why it is not.
+        reason: String,
+    },
     /// Its chain has less work than it said.
     LyingDifficulty {
         /// What it said.
@@ -168,6 +184,8 @@ impl Fault {
             Self::Unlinked
             | Self::InvalidHeader { .. }
             | Self::WrongBodies
+            | Self::WrongReceipts
+            | Self::WrongState { .. }
             | Self::LyingDifficulty { .. }
             | Self::InvalidBlock { .. } => 100,
             Self::NoHead | Self::WrongHeaders | Self::TooOld | Self::WrongAnnouncement => 50,
@@ -191,6 +209,8 @@ impl Fault {
             Self::InvalidHeader { .. } => "invalid_header",
             Self::TooOld => "too_old",
             Self::WrongBodies => "wrong_bodies",
+            Self::WrongReceipts => "wrong_receipts",
+            Self::WrongState { .. } => "wrong_state",
             Self::LyingDifficulty { .. } => "lying_difficulty",
             Self::Stalling => "stalling",
             Self::Unsteady => "unsteady",
@@ -212,6 +232,8 @@ impl fmt::Display for Fault {
             }
             Self::TooOld => f.write_str("its chain forks too far below the head"),
             Self::WrongBodies => f.write_str("bodies that do not match the headers"),
+            Self::WrongReceipts => f.write_str("receipts that do not match the headers"),
+            Self::WrongState { what, reason } => write!(f, "{what} that are not of the state: {reason}"),
             Self::LyingDifficulty { claimed, found } => {
                 write!(f, "total difficulty {claimed} was claimed, its headers have {found}")
             }
@@ -242,6 +264,30 @@ pub trait Network: Send + Sync + 'static {
     /// Asks for bodies of blocks. The answer is in the order asked for, and blocks that the peer does not have may
     /// be left out.
     async fn bodies(&self, peer: PeerId, hashes: Vec<B256>) -> Result<Vec<Body>, RequestError>;
+
+    /// Asks for receipts of blocks, with their blooms. The answer is in the order asked for, and blocks whose receipts the
+    /// peer does not have may be left out.
+    async fn receipts(&self, peer: PeerId, hashes: Vec<B256>) -> Result<Vec<Receipts>, RequestError>;
+
+    /// Asks for accounts of a state (snap/1).
+    async fn account_range(
+        &self,
+        peer: PeerId,
+        request: GetAccountRange,
+    ) -> Result<AccountRange, RequestError>;
+
+    /// Asks for slots of accounts (snap/1).
+    async fn storage_ranges(
+        &self,
+        peer: PeerId,
+        request: GetStorageRanges,
+    ) -> Result<StorageRanges, RequestError>;
+
+    /// Asks for codes by their hashes (snap/1).
+    async fn byte_codes(&self, peer: PeerId, request: GetByteCodes) -> Result<Vec<Bytes>, RequestError>;
+
+    /// Asks for trie nodes by their paths (snap/1).
+    async fn trie_nodes(&self, peer: PeerId, request: GetTrieNodes) -> Result<Vec<Bytes>, RequestError>;
 
     /// How many items the peer can give within `target`; at least one.
     fn capacity(&self, peer: PeerId, kind: Kind, target: Duration) -> usize;

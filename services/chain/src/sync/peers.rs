@@ -3,11 +3,14 @@
 use super::network::{
     Change, Fault, HeadersRequest, Kind, Network, PeerHead, PeerId, PeerView, RequestError, Start,
 };
-use crate::peers::{self, GetBlockHeaders, HashOrNumber, PeerChange, Peers, RequestKind};
-use alloy_primitives::{B256, U256};
+use crate::peers::{
+    self, AccountRange, GetAccountRange, GetBlockHeaders, GetByteCodes, GetStorageRanges, GetTrieNodes,
+    HashOrNumber, PeerChange, Peers, RequestKind, StorageRanges,
+};
+use alloy_primitives::{B256, Bytes, U256};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use quintet_types::{Block, BlockRef, Body, Header};
+use quintet_types::{Block, BlockRef, Body, Header, Receipts};
 use std::time::Duration;
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -47,7 +50,8 @@ impl Network for Peers {
     fn peers(&self) -> Vec<PeerView> {
         let view = |peer: &peers::Peer| {
             let peers::PeerHead { hash, number, total_difficulty, .. } = peer.head();
-            PeerView { id: peer.id, head: PeerHead { hash, number, total_difficulty } }
+            let head = PeerHead { hash, number, total_difficulty };
+            PeerView { id: peer.id, head, snap: peer.snap }
         };
         self.list().iter().map(|peer| view(peer)).collect()
     }
@@ -71,10 +75,43 @@ impl Network for Peers {
         Ok(Self::bodies(self, &peer, hashes).await?)
     }
 
+    async fn receipts(&self, peer: PeerId, hashes: Vec<B256>) -> Result<Vec<Receipts>, RequestError> {
+        match Self::receipts(self, &peer, hashes).await {
+            // It has none to give.
+            Err(peers::RequestError::Unsupported { .. }) => Ok(Vec::new()),
+            answer => Ok(answer?),
+        }
+    }
+
+    async fn account_range(
+        &self,
+        peer: PeerId,
+        request: GetAccountRange,
+    ) -> Result<AccountRange, RequestError> {
+        Ok(Self::account_range(self, &peer, request).await?)
+    }
+
+    async fn storage_ranges(
+        &self,
+        peer: PeerId,
+        request: GetStorageRanges,
+    ) -> Result<StorageRanges, RequestError> {
+        Ok(Self::storage_ranges(self, &peer, request).await?)
+    }
+
+    async fn byte_codes(&self, peer: PeerId, request: GetByteCodes) -> Result<Vec<Bytes>, RequestError> {
+        Ok(Self::byte_codes(self, &peer, request).await?)
+    }
+
+    async fn trie_nodes(&self, peer: PeerId, request: GetTrieNodes) -> Result<Vec<Bytes>, RequestError> {
+        Ok(Self::trie_nodes(self, &peer, request).await?)
+    }
+
     fn capacity(&self, peer: PeerId, kind: Kind, target: Duration) -> usize {
         let kind = match kind {
             Kind::Headers => RequestKind::Headers,
             Kind::Bodies => RequestKind::Bodies,
+            Kind::Receipts => RequestKind::Receipts,
         };
         self.get(&peer).map_or(1, |peer| peer.capacity(kind, target))
     }

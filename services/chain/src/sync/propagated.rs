@@ -58,7 +58,7 @@ pub(crate) fn take_in(
                 rejected.add(hash, reason.clone());
                 Outcome::Fault(Fault::InvalidBlock { number, hash, reason })
             }
-            Err(ChainError::UnknownAncestor { .. }) => Outcome::Orphan,
+            Err(ChainError::UnknownAncestor { .. } | ChainError::FetchingState) => Outcome::Orphan,
             Err(error) => Outcome::Node(error),
         }
     })

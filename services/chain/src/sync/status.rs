@@ -1,7 +1,7 @@
 //! How far a sync is, for those who ask.
 
 use parking_lot::Mutex;
-use quintet_chain_api::SyncProgress;
+use quintet_chain_api::{StateProgress, SyncProgress};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -23,6 +23,10 @@ struct State {
 struct Run {
     starting: u64,
     highest: u64,
+    /// The newest block that is held below a state on its way in.
+    reached: u64,
+    /// What there is of that state.
+    state: StateProgress,
     began: Instant,
     reported: Instant,
     reported_at: u64,
@@ -34,8 +38,9 @@ impl SyncStatus {
         let run = self.0.lock().run.filter(|run| current < run.highest)?;
         Some(SyncProgress {
             starting_block: run.starting,
-            current_block: current,
+            current_block: current.max(run.reached),
             highest_block: run.highest,
+            state: run.state,
         })
     }
 
@@ -49,10 +54,35 @@ impl SyncStatus {
     /// A sync begins above block `starting`, towards `highest`.
     pub(crate) fn begin(&self, starting: u64, highest: u64) {
         let now = Instant::now();
-        let run = Run { starting, highest, began: now, reported: now, reported_at: starting };
+        let state = StateProgress::default();
+        let run =
+            Run { starting, highest, reached: 0, state, began: now, reported: now, reported_at: starting };
         self.0.lock().run = Some(run);
         metrics::gauge!("quintet_chain_sync_running").set(1.0);
         metrics::gauge!("quintet_chain_sync_highest_block").set(highest as f64);
+    }
+
+    /// The same, unless one is under way: of that, `highest` is a higher block.
+    pub(crate) fn go_on(&self, starting: u64, highest: u64) {
+        if self.0.lock().run.is_none() {
+            self.begin(starting, highest);
+        }
+        self.raise(highest);
+        self.reach(starting);
+    }
+
+    /// History is held up to a block.
+    pub(crate) fn reach(&self, number: u64) {
+        if let Some(run) = &mut self.0.lock().run {
+            run.reached = number;
+        }
+    }
+
+    /// So much of a state is held.
+    pub(crate) fn has_state(&self, state: StateProgress) {
+        if let Some(run) = &mut self.0.lock().run {
+            run.state = state;
+        }
     }
 
     /// A higher block is known.
@@ -70,6 +100,7 @@ impl SyncStatus {
         let now = Instant::now();
         let mut state = self.0.lock();
         let Some(run) = &mut state.run else { return };
+        let current = current.max(run.reached);
         let passed = now.saturating_duration_since(run.reported);
         if passed < REPORT_EVERY {
             return;
@@ -109,6 +140,37 @@ mod tests {
         assert_eq!(status.progress(100), None);
         status.end();
         assert_eq!(status.progress(7), None);
+    }
+
+    #[tokio::test]
+    async fn history_is_progress_though_the_head_stands_still() {
+        let status = SyncStatus::default();
+        status.go_on(0, 90);
+        status.reach(40);
+        assert_eq!(status.progress(0).map(|progress| progress.current_block), Some(40));
+        // The pivot moves on.
+        status.go_on(40, 100);
+        let progress = status.progress(0).unwrap();
+        assert_eq!((progress.starting_block, progress.current_block, progress.highest_block), (0, 40, 100));
+        assert!(status.holds_mining());
+    }
+
+    #[tokio::test]
+    async fn a_state_is_counted_until_its_sync_ends() {
+        let status = SyncStatus::default();
+        let state = StateProgress { accounts: 7, missing_nodes: 3, ..StateProgress::default() };
+        status.has_state(state);
+        assert_eq!(status.progress(0), None, "nothing is synced");
+        status.go_on(0, 90);
+        assert_eq!(status.progress(0).map(|progress| progress.state), Some(StateProgress::default()));
+        status.has_state(state);
+        // The pivot moves on, and what came of the state stays.
+        status.go_on(40, 100);
+        status.raise(110);
+        assert_eq!(status.progress(0).map(|progress| progress.state), Some(state));
+        status.end();
+        status.begin(40, 100);
+        assert_eq!(status.progress(40).map(|progress| progress.state), Some(StateProgress::default()));
     }
 
     #[tokio::test]

@@ -1,7 +1,9 @@
 //! A store that fails on demand.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use quintet_store::{Commit, StateChanges, Store, StoreError, TableStats, TransactionLocation};
+use quintet_store::{
+    Commit, FetchedState, StateChanges, Store, StoreError, TableStats, TransactionLocation, TrieAccount,
+};
 use quintet_types::{Account, BlockRef, Body, Header, Receipts, RecoveredBlock, StateDiff, StateReader};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -27,9 +29,23 @@ impl Failing {
         self.loses_answers.store(lose, Ordering::SeqCst);
     }
 
-    /// From now on, only so many commits succeed.
+    /// From now on, only so many commits and parts of states succeed.
     pub(crate) fn allow(&self, commits: i64) {
         self.commits.store(commits, Ordering::SeqCst);
+    }
+
+    fn write(&self, write: impl FnOnce(&dyn Store) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        if self.commits.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            return Err(StoreError::Engine { action: "commit", detail: "no more of them".to_owned() });
+        }
+        write(&*self.inner)?;
+        if self.loses_answers.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable {
+                url: SECRET_URL.to_owned(),
+                detail: "no answer".to_owned(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -97,31 +113,33 @@ impl Store for Failing {
     fn meta(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.inner.meta(key)
     }
+    fn first_state(&self) -> Result<u64, StoreError> {
+        self.inner.first_state()
+    }
+    fn base_accounts(&self, from: &B256, most: usize) -> Result<Vec<(B256, TrieAccount)>, StoreError> {
+        self.inner.base_accounts(from, most)
+    }
+    fn base_slots(&self, account: &B256, from: &B256, most: usize) -> Result<Vec<(B256, U256)>, StoreError> {
+        self.inner.base_slots(account, from, most)
+    }
     fn commit(&self, commit: Commit) -> Result<(), StoreError> {
-        if self.commits.fetch_sub(1, Ordering::SeqCst) <= 0 {
-            return Err(StoreError::Engine { action: "commit", detail: "no more of them".to_owned() });
-        }
-        self.inner.commit(commit)?;
-        if self.loses_answers.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable {
-                url: SECRET_URL.to_owned(),
-                detail: "no answer".to_owned(),
-            });
-        }
-        Ok(())
+        self.write(|store| store.commit(commit))
+    }
+    fn write_fetched(&self, part: FetchedState) -> Result<(), StoreError> {
+        self.write(|store| store.write_fetched(part))
     }
     fn sync(&self) -> Result<(), StoreError> {
         self.inner.sync()
     }
-    fn for_each_account(
+    fn for_each_account_version(
         &self,
         block: u64,
         from: Address,
-        visit: &mut dyn FnMut(Address, Account) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Address, Option<Account>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.inner.for_each_account(block, from, visit)
+        self.inner.for_each_account_version(block, from, visit)
     }
-    fn for_each_storage(
+    fn for_each_slot_version(
         &self,
         address: &Address,
         incarnation: u64,
@@ -129,7 +147,7 @@ impl Store for Failing {
         from: U256,
         visit: &mut dyn FnMut(U256, U256) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.inner.for_each_storage(address, incarnation, block, from, visit)
+        self.inner.for_each_slot_version(address, incarnation, block, from, visit)
     }
     fn stats(&self) -> Result<Vec<TableStats>, StoreError> {
         self.inner.stats()

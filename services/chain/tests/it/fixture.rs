@@ -3,7 +3,9 @@
 use alloy_consensus::proofs::calculate_receipt_root;
 use alloy_consensus::{TxEip1559, TxEnvelope};
 use alloy_eips::eip2718::Encodable2718;
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
+use alloy_trie::TrieAccount;
+use alloy_trie::root::{state_root_unsorted, storage_root_unsorted};
 use quintet_chain::{
     BulkOptions, Chain, ChainError, ChainServer, Config, ImportError, Imported, Summary, genesis,
 };
@@ -14,8 +16,8 @@ use quintet_service::Service;
 use quintet_service::grpc::Transport;
 use quintet_store::Store;
 use quintet_testkit::accounts::{dev_account, dev_accounts};
-use quintet_trie::FullRoot;
-use quintet_types::{Block, RecoveredBlock};
+use quintet_types::{Account, Block, RecoveredBlock};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -92,25 +94,33 @@ impl Bare {
     }
 }
 
-/// The state root after a canonical block, from every account and slot that the store has at it.
+/// The state root after a canonical block, from every account and slot that the store has at it: versions, and the base
+/// beneath them.
 pub(crate) fn root_from_scratch(store: &dyn Store, number: u64) -> B256 {
-    let mut accounts = Vec::new();
-    let mut account = |address, account| {
-        accounts.push((address, account));
+    let mut accounts = BTreeMap::new();
+    if store.first_state().unwrap() > 0 {
+        for (hash, account) in store.base_accounts(&B256::ZERO, usize::MAX).unwrap() {
+            let slots = store.base_slots(&hash, &B256::ZERO, usize::MAX).unwrap();
+            accounts.insert(hash, TrieAccount { storage_root: storage_root_unsorted(slots), ..account });
+        }
+    }
+    let mut versions = Vec::new();
+    let visit = &mut |address, account| {
+        versions.push((address, account));
         ControlFlow::Continue(())
     };
-    store.for_each_account(number, Address::ZERO, &mut account).unwrap();
-    let mut full = FullRoot::new();
-    for (address, account) in accounts {
-        let mut slots = Vec::new();
-        let mut slot = |slot, value| {
-            slots.push((slot, value));
-            ControlFlow::Continue(())
+    store.for_each_account_version(number, Address::ZERO, visit).unwrap();
+    for (address, account) in versions {
+        let hash = keccak256(address);
+        let Some(Account { nonce, balance, code_hash, incarnation }) = account else {
+            accounts.remove(&hash);
+            continue;
         };
-        store.for_each_storage(&address, account.incarnation, number, U256::ZERO, &mut slot).unwrap();
-        full.add(&address, &account, slots);
+        let slots = store.hashed_storage_at(&address, incarnation, number).unwrap();
+        let storage_root = storage_root_unsorted(slots);
+        accounts.insert(hash, TrieAccount { nonce, balance, storage_root, code_hash });
     }
-    full.root()
+    state_root_unsorted(accounts)
 }
 
 /// Small batches and queues, so that every part of the pipeline has something to do with few blocks.

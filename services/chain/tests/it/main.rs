@@ -1,5 +1,6 @@
 //! The chain service over its own gRPC client, on a real store; and its binary.
 
+mod adopt;
 mod binary;
 mod blocks;
 mod bulk;
@@ -18,8 +19,10 @@ mod pool;
 mod postgres;
 mod reorgs;
 mod sides;
+mod snap;
 mod sync_fetch;
 mod sync_full;
+mod sync_history;
 mod sync_hostile;
 mod sync_net;
 mod sync_wire;

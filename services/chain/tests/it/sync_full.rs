@@ -287,7 +287,14 @@ async fn small_limits_only_slow_a_sync_down() {
     let net = SimNet::new([SimPeer::new(1, &blocks), SimPeer::new(2, &blocks)]);
     let bulk = BulkOptions { batch_blocks: 7, threads: 1, queue_bytes: 1, ..BulkOptions::default() };
     let patience = Duration::from_millis(2);
-    let options = SyncOptions { bulk, patience, header_bytes: 1, body_bytes: 1, feed_bytes: 1 };
+    let options = SyncOptions {
+        bulk,
+        patience,
+        header_bytes: 1,
+        body_bytes: 1,
+        feed_bytes: 1,
+        ..SyncOptions::default()
+    };
     let syncing = Syncing::with(&node.chain, &net, options);
     syncing.until_head(Duration::from_mins(10), last_hash(&blocks)).await;
     syncing.stop().await;

@@ -1,14 +1,18 @@
 //! A simulated network: peers with chains of their own, which answer after a time of their own, truthfully or not.
 
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{B256, Bytes, U256};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use quintet_chain::peers::{
+    AccountRange, GetAccountRange, GetByteCodes, GetStorageRanges, GetTrieNodes, StorageRanges,
+};
 use quintet_chain::sync::{
     Change, Fault, HeadersRequest, Kind, Network, PeerHead, PeerId, PeerView, RequestError, Start, Sync,
     SyncOptions,
 };
 use quintet_chain::{BulkOptions, Chain};
-use quintet_types::{Block, BlockRef, Body, ExecutedBlock, Header};
+use quintet_store::Store;
+use quintet_types::{Block, BlockRef, Body, ExecutedBlock, Header, Receipts};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,9 +37,13 @@ pub(crate) struct SimPeer {
     pub(crate) most_bodies: usize,
     pub(crate) headers: Option<Tamper<HeadersRequest, Header>>,
     pub(crate) bodies: Option<Tamper<Vec<B256>, Body>>,
+    /// Where its receipts are; it has none without.
+    store: Option<Arc<dyn Store>>,
+    receipts: Option<Tamper<Vec<B256>, Receipts>>,
     /// How many requests it has been asked.
     pub(crate) asked: AtomicUsize,
     pub(crate) bodies_given: AtomicUsize,
+    pub(crate) receipts_given: AtomicUsize,
 }
 
 impl SimPeer {
@@ -54,8 +62,11 @@ impl SimPeer {
             most_bodies: 128,
             headers: None,
             bodies: None,
+            store: None,
+            receipts: None,
             asked: AtomicUsize::new(0),
             bodies_given: AtomicUsize::new(0),
+            receipts_given: AtomicUsize::new(0),
         }
     }
 
@@ -90,6 +101,33 @@ impl SimPeer {
     ) -> Self {
         self.bodies = Some(Box::new(tamper));
         self
+    }
+
+    /// Has the receipts of a node that executed its chain.
+    pub(crate) fn with_store(mut self, store: &Arc<dyn Store>) -> Self {
+        self.store = Some(Arc::clone(store));
+        self
+    }
+
+    pub(crate) fn with_receipts(
+        mut self,
+        tamper: impl Fn(&Vec<B256>, Vec<Receipts>) -> Option<Vec<Receipts>> + Send + std::marker::Sync + 'static,
+    ) -> Self {
+        self.receipts = Some(Box::new(tamper));
+        self
+    }
+
+    fn serve_receipts(&self, hashes: &Vec<B256>) -> Option<Vec<Receipts>> {
+        assert!((1..=256).contains(&hashes.len()));
+        let held = hashes.iter().filter(|hash| self.places.contains_key(*hash));
+        let held = held.filter_map(|hash| self.store.as_ref()?.receipts(hash).unwrap());
+        let receipts: Vec<_> = held.take(self.most_bodies).collect();
+        let receipts = match &self.receipts {
+            Some(tamper) => tamper(hashes, receipts),
+            None => Some(receipts),
+        };
+        self.receipts_given.fetch_add(receipts.as_ref().map_or(0, Vec::len), Ordering::Relaxed);
+        receipts
     }
 
     fn serve_headers(&self, request: &HeadersRequest) -> Option<Vec<Header>> {
@@ -209,7 +247,12 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 #[tonic::async_trait]
 impl Network for SimNet {
     fn peers(&self) -> Vec<PeerView> {
-        self.peers.lock().unwrap().values().map(|peer| PeerView { id: peer.id, head: peer.head }).collect()
+        self.peers
+            .lock()
+            .unwrap()
+            .values()
+            .map(|peer| PeerView { id: peer.id, head: peer.head, snap: false })
+            .collect()
     }
 
     fn changes(&self) -> BoxStream<'static, Change> {
@@ -223,6 +266,27 @@ impl Network for SimNet {
 
     async fn bodies(&self, peer: PeerId, hashes: Vec<B256>) -> Result<Vec<Body>, RequestError> {
         self.answer(peer, |peer| peer.serve_bodies(&hashes)).await
+    }
+
+    async fn receipts(&self, peer: PeerId, hashes: Vec<B256>) -> Result<Vec<Receipts>, RequestError> {
+        self.answer(peer, |peer| peer.serve_receipts(&hashes)).await
+    }
+
+    // States are fetched over the wire, in `snap.rs`.
+    async fn account_range(&self, _: PeerId, _: GetAccountRange) -> Result<AccountRange, RequestError> {
+        Err(RequestError::Gone)
+    }
+
+    async fn storage_ranges(&self, _: PeerId, _: GetStorageRanges) -> Result<StorageRanges, RequestError> {
+        Err(RequestError::Gone)
+    }
+
+    async fn byte_codes(&self, _: PeerId, _: GetByteCodes) -> Result<Vec<Bytes>, RequestError> {
+        Err(RequestError::Gone)
+    }
+
+    async fn trie_nodes(&self, _: PeerId, _: GetTrieNodes) -> Result<Vec<Bytes>, RequestError> {
+        Err(RequestError::Gone)
     }
 
     fn capacity(&self, peer: PeerId, _: Kind, _: Duration) -> usize {

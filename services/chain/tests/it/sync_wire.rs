@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// The peer's number at either end.
 const OTHER: u8 = 1;
 
-fn up(version: EthVersion, status: &LinkStatus) -> LinkFrame {
+pub(crate) fn up(peer: u8, version: EthVersion, status: &LinkStatus) -> LinkFrame {
     let ranged = version.has_block_range();
     let LinkStatus { network_id, genesis, head, total_difficulty, .. } = *status;
     let encoded = Status {
@@ -30,8 +30,8 @@ fn up(version: EthVersion, status: &LinkStatus) -> LinkFrame {
         range: ranged.then_some(BlockRange { earliest: 0, latest: head.number, latest_hash: head.hash }),
     };
     LinkFrame::Up(PeerUp {
-        peer: B256::repeat_byte(OTHER),
-        protocols: vec![WireProtocol::Eth(u8::try_from(version.number()).unwrap())],
+        peer: B256::repeat_byte(peer),
+        protocols: vec![WireProtocol::Eth(u8::try_from(version.number()).unwrap()), WireProtocol::Snap(1)],
         name: "Quintet/other".to_owned(),
         status: encoded.encode(),
         inbound: false,
@@ -42,8 +42,8 @@ fn up(version: EthVersion, status: &LinkStatus) -> LinkFrame {
 /// Carries what each says to the other, until one is sent away: then why.
 async fn carry(mut one: Script, mut other: Script, version: EthVersion) -> String {
     let (status, other_status) = (one.status().await, other.status().await);
-    one.frame(up(version, &other_status));
-    other.frame(up(version, &status));
+    one.frame(up(OTHER, version, &other_status));
+    other.frame(up(OTHER, version, &status));
     loop {
         let (command, to) = tokio::select! {
             command = one.next_command() => (command, &other),
@@ -77,7 +77,7 @@ fn node(generator: &Generator, blocks: &[Block]) -> (Rig, Sync) {
     (rig, sync)
 }
 
-async fn until_head(chain: &Chain, number: u64) {
+pub(crate) async fn until_head(chain: &Chain, number: u64) {
     let reached = async {
         while chain.head().block.number < number {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -87,7 +87,7 @@ async fn until_head(chain: &Chain, number: u64) {
 }
 
 /// Imports a block and tells the other node of it: whole, or by its hash.
-fn tell(node: &Rig, block: &Block) {
+pub(crate) fn tell(node: &Rig, block: &Block) {
     let senders = quintet_types::recover_senders(&block.body.transactions, true).unwrap();
     let block = RecoveredBlock { hash: block.header.hash_slow(), block: block.clone(), senders };
     let (plain, reference) = (block.block.clone(), block.block_ref());

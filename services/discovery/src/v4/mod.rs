@@ -1,4 +1,4 @@
-//! Discovery v4: the engine of `quintet-discv4` between the shared socket and the clock.
+//! Discovery v4: the engine of `quintet-discv4` between the shared sockets and the clock.
 //!
 //! Packets wait in bounded queues, one per worker thread; what does not fit is dropped and counted. A worker reads a
 //! packet, asks the engine whether it is wanted, recovers its signer without holding the engine, and signs and sends
@@ -11,6 +11,7 @@ mod worker;
 use crate::candidates::Candidates;
 use crate::error::{DiscoveryError, RequestError};
 use crate::local::LocalNode;
+use crate::socket::Writers;
 use crate::store::Store;
 use crate::v5::V5;
 use alloy_primitives::B256;
@@ -22,7 +23,7 @@ use resolve::Resolver;
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
@@ -72,8 +73,7 @@ pub(crate) struct Parts {
 struct Core {
     engine: Mutex<Discv4>,
     signer: Signer,
-    socket: UdpSocket,
-    is_ipv6: bool,
+    sockets: Writers,
     local: LocalNode,
     candidates: Arc<Candidates>,
     store: Store,
@@ -90,11 +90,11 @@ struct Waiting {
 }
 
 impl V4 {
-    /// Starts on a socket, to send with; what is received is given to [`Self::receive`].
+    /// Starts on sockets to send with; what is received is given to [`Self::receive`].
     ///
     /// # Errors
     /// When there are no threads to be had.
-    pub(crate) fn start(parts: Parts, socket: UdpSocket, context: &Context) -> Result<Self, DiscoveryError> {
+    pub(crate) fn start(parts: Parts, sockets: Writers, context: &Context) -> Result<Self, DiscoveryError> {
         let mut config = Config::new(parts.local.key().clone(), parts.local.record().as_ref().clone());
         config.bootnodes = parts.bootnodes;
         config.netrestrict = parts.netrestrict;
@@ -106,8 +106,7 @@ impl V4 {
         let core = Arc::new(Core {
             signer: engine.signer(),
             engine: Mutex::new(engine),
-            is_ipv6: socket.local_addr().is_ok_and(|address| address.is_ipv6()),
-            socket,
+            sockets,
             local: parts.local,
             candidates: parts.candidates,
             store: parts.store,
@@ -305,11 +304,7 @@ impl Core {
 
     /// Sends without waiting: what the system has no room for is lost, as on any network.
     fn send(&self, to: SocketAddr, name: &'static str, datagram: &[u8]) {
-        let to = match to {
-            SocketAddr::V4(v4) if self.is_ipv6 => SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port())),
-            other => other,
-        };
-        let outcome = match self.socket.send_to(datagram, to) {
+        let outcome = match self.sockets.send_to(datagram, to) {
             Ok(_) => "sent",
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => "dropped",
             Err(error) => {

@@ -1,6 +1,6 @@
-//! Discovery v5: the `discv5` crate on the shared socket, kept in step with the local record.
+//! Discovery v5: the `discv5` crate on the shared sockets, kept in step with the local record.
 //!
-//! Frames that are not its own come out of it again, and are discovery v4's: it alone reads the socket while it runs.
+//! Frames that are not its own come out of it again, and are discovery v4's: it alone reads the sockets while it runs.
 
 mod events;
 mod restrict;
@@ -9,6 +9,7 @@ mod subnets;
 use crate::candidates::{Candidates, Found};
 use crate::error::DiscoveryError;
 use crate::local::LocalNode;
+use crate::socket::Readers;
 use crate::store::Store;
 use alloy_primitives::B256;
 use discv5::enr::{CombinedKey, NodeId};
@@ -21,7 +22,6 @@ use restrict::Slot;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -79,17 +79,13 @@ pub(crate) struct TableNode {
 }
 
 impl V5 {
-    /// Starts on a socket, which nobody else may read from now on.
+    /// Starts on sockets, which nobody else may read from now on.
     ///
     /// # Errors
     /// When it does not start.
-    pub(crate) async fn start(parts: Parts, socket: Arc<UdpSocket>) -> Result<Self, DiscoveryError> {
+    pub(crate) async fn start(parts: Parts, sockets: Readers) -> Result<Self, DiscoveryError> {
         let failed = |error: &dyn std::fmt::Display| DiscoveryError::V5(error.to_string());
-        let address = socket.local_addr().map_err(|error| failed(&error))?;
-        let listen = match address {
-            SocketAddr::V4(_) => ListenConfig::FromSockets { ipv4: Some(socket), ipv6: None },
-            SocketAddr::V6(_) => ListenConfig::FromSockets { ipv4: None, ipv6: Some(socket) },
-        };
+        let listen = ListenConfig::FromSockets { ipv4: sockets.ipv4, ipv6: sockets.ipv6 };
         let mut config = ConfigBuilder::new(listen);
         // The address is predicted here, from what both protocols hear.
         config.disable_enr_update();

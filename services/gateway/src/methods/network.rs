@@ -3,8 +3,9 @@
 use super::context::{Context, Output, Stop};
 use crate::decode;
 use crate::error::RpcError;
-use crate::json::{self, Object};
+use crate::json;
 use crate::params::Params;
+use crate::render;
 use crate::shared::Shared;
 use alloy_primitives::keccak256;
 use futures::FutureExt;
@@ -81,13 +82,7 @@ pub(super) fn syncing<'a>(
         params.end()?;
         match shared.chain.sync_status().await? {
             None => json::boolean(&mut out.json, false),
-            Some(progress) => {
-                let mut object = Object::new(&mut out.json);
-                object.quantity("startingBlock", progress.starting_block);
-                object.quantity("currentBlock", progress.current_block);
-                object.quantity("highestBlock", progress.highest_block);
-                object.end();
-            }
+            Some(progress) => render::write_sync_progress(&mut out.json, &progress),
         }
         Ok(())
     }

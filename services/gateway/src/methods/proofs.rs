@@ -1,7 +1,7 @@
 //! `eth_getProof` (EIP-1186). The store has the tries' nodes for one block near the head; for another block the
 //! nodes that differ are computed from the state versions in between, in memory and for this request alone.
 
-use super::context::{Context, Output, Stop};
+use super::context::{Context, Output, Stop, state_error};
 use crate::decode;
 use crate::error::RpcError;
 use crate::json::{self, Object};
@@ -12,9 +12,8 @@ use quintet_trie::{
     AccountProof, Layer, Nibbles, NodeReader, Overlay, Owner, TrieChanges, TrieError, node_key, prove,
     update_with,
 };
-use quintet_types::{Account, BlockRef, StateError};
-use std::collections::{BTreeMap, HashMap};
-use std::ops::ControlFlow;
+use quintet_types::{BlockRef, StateError};
+use std::collections::HashMap;
 
 /// How far from the stored trie's block a proof can be made. The store's trie lags behind the head by at most
 /// 128 blocks, so every block that geth's path-based state keeps has one.
@@ -46,6 +45,7 @@ pub(super) fn proof(
     }
     let slots = keys.iter().map(|key| asked_slot(key)).collect::<Result<Vec<_>, _>>()?;
     let state = context.state(block)?;
+    state.check_held().map_err(state_error)?;
     out.block = state.block().number;
     let wanted: Vec<U256> = slots.iter().map(|asked| asked.slot).collect();
     let proof = prove_at(context, state.block(), address, &wanted)?;
@@ -120,25 +120,11 @@ fn changes_between(context: &Context<'_>, from: u64, to: u64) -> Result<TrieChan
         let inverse = TrieChanges::inverse(
             &diff,
             |address, account, slot| store.storage_at(address, account.incarnation, slot, before),
-            |address, account| storage_before(store, address, account, before),
+            |address, account| store.hashed_storage_at(address, account.incarnation, before),
         )?;
         changes.extend(inverse);
     }
     Ok(changes)
-}
-
-fn storage_before(
-    store: &dyn Store,
-    address: &Address,
-    account: &Account,
-    block: u64,
-) -> Result<BTreeMap<U256, U256>, StoreError> {
-    let mut slots = BTreeMap::new();
-    store.for_each_storage(address, account.incarnation, block, U256::ZERO, &mut |slot, value| {
-        slots.insert(slot, value);
-        ControlFlow::Continue(())
-    })?;
-    Ok(slots)
 }
 
 fn trie_error(error: TrieError) -> RpcError {

@@ -47,6 +47,10 @@ impl Found {
         if head.number - common.number > most as u64 {
             return Self::apart(store);
         }
+        if common.number < store.first_state()? {
+            // The chain was begun anew with the state of a later block: what lies between has no diffs.
+            return Self::apart(store);
+        }
         let mut blocks = Vec::new();
         let mut parent = common;
         for number in common.number + 1..=head.number {

@@ -9,13 +9,16 @@
 //!
 //! A store in this process's memory is read directly.
 
+mod state;
+
 use alloy_primitives::{Address, B256, Bytes, U160, U256};
 use arc_swap::ArcSwapOption;
 use parking_lot::{Condvar, Mutex};
-use quintet_store::{Commit, StateChanges, Store, StoreError, TableStats, TransactionLocation};
-use quintet_types::{
-    Account, BlockRef, Body, Header, Receipts, RecoveredBlock, StateDiff, StateError, StateReader,
+use quintet_store::{
+    Commit, FetchedState, StateChanges, Store, StoreError, TableStats, TransactionLocation, TrieAccount,
 };
+use quintet_types::{Account, BlockRef, Body, Header, Receipts, RecoveredBlock, StateDiff, StateReader};
+use state::State;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -315,6 +318,20 @@ impl Store for Source {
         self.call(move |store| store.has_storage(&address, incarnation, block))
     }
 
+    fn first_state(&self) -> Result<u64, StoreError> {
+        self.call(Store::first_state)
+    }
+
+    fn base_accounts(&self, from: &B256, most: usize) -> Result<Vec<(B256, TrieAccount)>, StoreError> {
+        let from = *from;
+        self.call(move |store| store.base_accounts(&from, most))
+    }
+
+    fn base_slots(&self, account: &B256, from: &B256, most: usize) -> Result<Vec<(B256, U256)>, StoreError> {
+        let (account, from) = (*account, *from);
+        self.call(move |store| store.base_slots(&account, &from, most))
+    }
+
     fn code(&self, hash: &B256) -> Result<Option<Bytes>, StoreError> {
         let hash = *hash;
         self.call(move |store| store.code(&hash))
@@ -357,20 +374,24 @@ impl Store for Source {
         wait(|| self.store.commit(commit))
     }
 
+    fn write_fetched(&self, part: FetchedState) -> Result<(), StoreError> {
+        wait(|| self.store.write_fetched(part))
+    }
+
     fn sync(&self) -> Result<(), StoreError> {
         wait(|| self.store.sync())
     }
 
-    fn for_each_account(
+    fn for_each_account_version(
         &self,
         block: u64,
         mut from: Address,
-        visit: &mut dyn FnMut(Address, Account) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Address, Option<Account>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         loop {
             let page = self.call(move |store| {
                 let mut page = Vec::new();
-                store.for_each_account(block, from, &mut |address, account| {
+                store.for_each_account_version(block, from, &mut |address, account| {
                     page.push((address, account));
                     until_full(page.len())
                 })?;
@@ -387,7 +408,7 @@ impl Store for Source {
         }
     }
 
-    fn for_each_storage(
+    fn for_each_slot_version(
         &self,
         address: &Address,
         incarnation: u64,
@@ -399,7 +420,7 @@ impl Store for Source {
         loop {
             let page = self.call(move |store| {
                 let mut page = Vec::new();
-                store.for_each_storage(&address, incarnation, block, from, &mut |slot, value| {
+                store.for_each_slot_version(&address, incarnation, block, from, &mut |slot, value| {
                     page.push((slot, value));
                     until_full(page.len())
                 })?;
@@ -433,53 +454,4 @@ fn until_full(length: usize) -> ControlFlow<()> {
 fn successor(address: &Address) -> Option<Address> {
     let number = U160::from_be_bytes(address.into_array()).checked_add(U160::ONE)?;
     Some(Address::from(number.to_be_bytes::<20>()))
-}
-
-/// The state after a block, with deadlines.
-struct State {
-    source: Source,
-    state: Arc<dyn StateReader>,
-}
-
-impl State {
-    fn call<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&dyn StateReader) -> Result<T, StateError> + Send + 'static,
-    ) -> Result<T, StateError> {
-        let answer = self.source.ask(Arc::clone(&self.state), |state| match read(&**state) {
-            Ok(answer) => Ok(Ok(answer)),
-            // What the store said is to be noted; what else failed is passed on as it is.
-            Err(error) => match error.0.downcast_ref::<StoreError>() {
-                Some(error) => Err(error.clone()),
-                None => Ok(Err(error)),
-            },
-        });
-        answer.unwrap_or_else(|error| Err(StateError::new(error)))
-    }
-}
-
-impl StateReader for State {
-    fn account(&self, address: &Address) -> Result<Option<Account>, StateError> {
-        let address = *address;
-        self.call(move |state| state.account(&address))
-    }
-
-    fn storage(&self, address: &Address, incarnation: u64, slot: &U256) -> Result<U256, StateError> {
-        let (address, slot) = (*address, *slot);
-        self.call(move |state| state.storage(&address, incarnation, &slot))
-    }
-
-    fn has_storage(&self, address: &Address, incarnation: u64) -> Result<bool, StateError> {
-        let address = *address;
-        self.call(move |state| state.has_storage(&address, incarnation))
-    }
-
-    fn code(&self, hash: &B256) -> Result<Option<Bytes>, StateError> {
-        let hash = *hash;
-        self.call(move |state| state.code(&hash))
-    }
-
-    fn block_hash(&self, number: u64) -> Result<Option<B256>, StateError> {
-        self.call(move |state| state.block_hash(number))
-    }
 }

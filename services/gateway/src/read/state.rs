@@ -48,6 +48,12 @@ impl<'a> StateAt<'a> {
         self.block
     }
 
+    /// Fails if the store is known not to hold the state, before anything of it is read.
+    pub(crate) fn check_held(&self) -> Result<(), StateError> {
+        let checked = self.historic.as_ref().map_or(Ok(()), StoredState::check);
+        checked.map_err(|error| self.failed(error))
+    }
+
     /// Nonce, balance and code of an account as the pending block leaves it, if that changes it.
     fn pending_account(&self, address: &Address) -> Option<Option<Account>> {
         Some(self.pending.as_ref()?.accounts.get(address)?.after)
@@ -82,6 +88,14 @@ impl<'a> StateAt<'a> {
             Some(StoreError::Unavailable { .. }) => {
                 StateError::new(RpcError::state_unavailable(self.block.number))
             }
+            // The view is older than the state that the store was begun anew with.
+            Some(StoreError::StateNotHeld { .. }) if self.historic.is_none() => {
+                StateError::new(StoreError::Reverted { block: self.block })
+            }
+            Some(StoreError::StateNotHeld { .. }) => match self.reads.header(&self.view, &self.block.hash) {
+                Ok(Some(header)) => StateError::new(RpcError::state_not_held(&header.state_root)),
+                Ok(None) | Err(_) => error,
+            },
             _ => error,
         }
     }

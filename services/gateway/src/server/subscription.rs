@@ -266,11 +266,7 @@ fn write_sync(out: &mut Vec<u8>, progress: Option<SyncProgress>) {
     let Some(progress) = progress else { return json::boolean(out, false) };
     let mut object = Object::new(out);
     json::boolean(object.key("syncing"), true);
-    let mut status = Object::new(object.key("status"));
-    status.quantity("startingBlock", progress.starting_block);
-    status.quantity("currentBlock", progress.current_block);
-    status.quantity("highestBlock", progress.highest_block);
-    status.end();
+    render::write_sync_progress(object.key("status"), &progress);
     object.end();
 }
 
@@ -301,4 +297,34 @@ fn write_peer_event(out: &mut Vec<u8>, event: &PeerEvent) {
         }
     }
     object.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quintet_chain_api::StateProgress;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_sync_is_told_of_when_it_begins_and_when_it_ends() {
+        let mut subscriptions = Subscriptions::default();
+        let alive = Alive::subscription(Topic::Syncing.name());
+        subscriptions.by_id.insert("0x1".to_owned(), (Topic::Syncing, alive));
+        let mut told = |progress| -> Vec<Value> {
+            let messages = subscriptions.sync_notifications(progress);
+            messages.iter().map(|json| serde_json::from_slice(json).unwrap()).collect()
+        };
+        let state = StateProgress { accounts: 255, ..StateProgress::default() };
+        let progress = SyncProgress { starting_block: 0, current_block: 7, highest_block: 90, state };
+        assert!(told(None).is_empty(), "nothing changed");
+        let began = told(Some(progress));
+        assert_eq!(began.len(), 1);
+        assert_eq!(began[0]["params"]["subscription"], "0x1");
+        let result = &began[0]["params"]["result"];
+        assert_eq!(result["syncing"], true);
+        assert_eq!(result["status"]["currentBlock"], "0x7");
+        assert_eq!(result["status"]["syncedAccounts"], "0xff");
+        assert!(told(Some(progress)).is_empty());
+        assert_eq!(told(None)[0]["params"]["result"], json!(false));
+    }
 }

@@ -1,7 +1,13 @@
 //! What methods say of a chain that grows, is reorganised, and has transactions pending.
 
 use crate::chain::Node;
+use alloy_primitives::{Address, keccak256};
+use quintet_events::Event;
+use quintet_store::{Commit, FetchedState, HistoricBlock, Store, TrieAccount};
+use quintet_types::{Account, BlockDelta, ChainEvent, ExecutedBlock, TraceContext};
 use serde_json::{Value, json};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 async fn call(node: &Node, method: &str, params: Value) -> Value {
     node.http.call(method, params).await.unwrap_or_else(|error| panic!("{method}: {error}"))
@@ -239,4 +245,97 @@ async fn logs_are_found_by_query_filter_and_subscription() {
     assert_eq!(ws.next(&subscription).await.expect("told"), removed);
     assert_eq!(call(&node, "eth_getFilterChanges", json!([filter])).await, json!([removed]));
     assert_eq!(call(&node, "eth_uninstallFilter", json!([filter])).await, true);
+}
+
+/// The state after a block of `source`, as peers give it.
+fn fetched(source: &dyn Store, block: u64) -> FetchedState {
+    let mut part = FetchedState::default();
+    let mut slots = Vec::new();
+    let visit = &mut |address, account: Account| {
+        let Account { nonce, balance, code_hash, .. } = account;
+        let hash = keccak256(address);
+        part.accounts.push((hash, TrieAccount { nonce, balance, code_hash, ..TrieAccount::default() }));
+        let storage = source.hashed_storage_at(&address, account.incarnation, block).expect("storage");
+        slots.extend(storage.into_iter().map(|(slot, value)| (hash, slot, value)));
+        if account.has_code() {
+            part.code.push((code_hash, source.code(&code_hash).expect("code").expect("code")));
+        }
+        ControlFlow::Continue(())
+    };
+    source.for_each_account(block, Address::ZERO, visit).expect("accounts");
+    part.slots = slots;
+    part
+}
+
+fn historic(source: &dyn Store, number: u64) -> HistoricBlock {
+    let hash = source.canonical_hash(number).expect("a hash").expect("a block");
+    HistoricBlock {
+        block: Arc::new(source.block(&hash).expect("a block").expect("a block")),
+        receipts: Arc::new(source.receipts(&hash).expect("receipts").expect("receipts")),
+        total_difficulty: source.total_difficulty(&hash).expect("a sum").expect("a sum"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_that_begins_with_a_fetched_state_is_read_from_there() {
+    let source = Node::dev().await;
+    let accounts = accounts(&source).await;
+    let to = "0x00000000000000000000000000000000000000cd";
+    let mut hashes = Vec::new();
+    for _ in 0..4 {
+        hashes.push(send(&source, &accounts[0], to, "0x3").await);
+        source.mine().await;
+    }
+    let node = Node::dev().await;
+    // What the caches hold of the genesis must not outlive it.
+    assert_eq!(call(&node, "eth_getTransactionCount", json!([accounts[0]])).await, "0x0");
+    assert_eq!(call(&node, "eth_getBalance", json!([to])).await, "0x0");
+    assert_eq!(call(&node, "eth_getTransactionByHash", json!([hashes[0]])).await, Value::Null);
+    let genesis = call(&node, "eth_getBlockByNumber", json!(["0x0", false])).await;
+
+    let (from, store) = (&*source.dependencies.store, &*node.dependencies.store);
+    store.write_fetched(fetched(from, 3)).expect("written");
+    let history: Vec<_> = (1..=3).map(|number| historic(from, number)).collect();
+    let adopted = history[2].clone();
+    let head = adopted.block.block_ref();
+    store.commit(Commit { history, adopt: Some(head), ..Commit::default() }).expect("adopted");
+    // A block that the gateway has no parent of, as when it has missed something.
+    let executed = ExecutedBlock {
+        block: adopted.block,
+        receipts: adopted.receipts,
+        diff: Arc::default(),
+        total_difficulty: adopted.total_difficulty,
+    };
+    let delta = Arc::new(BlockDelta { executed, trace: TraceContext::default() });
+    let event = Event::Chain(ChainEvent::Block(delta));
+    node.dependencies.events.publish(event).await.expect("published");
+    node.wait_for(head).await;
+
+    for tag in ["latest", "0x3"] {
+        assert_eq!(call(&node, "eth_getBalance", json!([to, tag])).await, "0x9");
+        assert_eq!(call(&node, "eth_getTransactionCount", json!([accounts[0], tag])).await, "0x3");
+    }
+    for number in 0..3 {
+        let tag = format!("{number:#x}");
+        let block = call(&node, "eth_getBlockByNumber", json!([tag, true])).await;
+        assert_eq!(block, call(&source, "eth_getBlockByNumber", json!([tag, true])).await);
+        let root = block["stateRoot"].as_str().expect("a root").trim_start_matches("0x");
+        let expected = (-32000, format!("historical state {root} is not available"));
+        for (method, params) in [
+            ("eth_getBalance", json!([to, tag])),
+            ("eth_getTransactionCount", json!([accounts[0], tag])),
+            ("eth_getStorageAt", json!([to, "0x0", tag])),
+            ("eth_getCode", json!([to, { "blockHash": block["hash"] }])),
+            ("eth_call", json!([{ "to": to }, tag])),
+            ("eth_getProof", json!([to, [], tag])),
+        ] {
+            assert_eq!(failure(&node, method, params.clone()).await, expected, "{method} {params}");
+        }
+    }
+    assert_eq!(call(&node, "eth_getBlockByNumber", json!(["earliest", false])).await, genesis);
+    for hash in &hashes[..3] {
+        let receipt = call(&node, "eth_getTransactionReceipt", json!([hash])).await;
+        assert_eq!(receipt, call(&source, "eth_getTransactionReceipt", json!([hash])).await);
+    }
+    assert_eq!(call(&node, "eth_getTransactionReceipt", json!([hashes[3]])).await, Value::Null);
 }

@@ -138,6 +138,10 @@ impl StateViews {
 impl Views {
     /// Puts the state with this root first; `false` if it is not at hand.
     fn bring(&mut self, chain: &Chain, root: B256) -> Result<bool, ChainError> {
+        // What the trie holds is of no block then.
+        if chain.is_fetching_state() {
+            return Ok(false);
+        }
         if let Some(at) = self.held.iter().position(|view| view.root == root) {
             let Some(view) = self.held.remove(at) else { return Ok(false) };
             if is_recent(view.block, chain.head().block) && is_canonical(chain, view.block)? {
@@ -165,7 +169,7 @@ impl Views {
         let Some(view) = self.held.front_mut() else { return Ok(None) };
         let trie = chain.trie.read();
         // While blocks are imported in bulk the trie is ahead of the store.
-        if !is_canonical(chain, trie.head())? {
+        if chain.is_fetching_state() || !is_canonical(chain, trie.head())? {
             return Ok(None);
         }
         if !view.follow(chain, &trie)? {
@@ -203,7 +207,9 @@ impl View {
         if head == self.over {
             return Ok(true);
         }
-        let forward = head.number >= self.over.number && is_canonical(chain, self.over)?;
+        // What led here from before a state was adopted is not held.
+        let held = self.over.number >= chain.store.first_state()?;
+        let forward = held && head.number >= self.over.number && is_canonical(chain, self.over)?;
         if !forward || !is_recent(self.block, head) {
             return Ok(false);
         }
@@ -230,7 +236,7 @@ fn block_of(chain: &Chain, root: B256) -> Result<Option<BlockRef>, ChainError> {
         return Ok(Some(head.block));
     }
     let mut hash = head.header.parent_hash;
-    let oldest = head.block.number.saturating_sub(DEPTH);
+    let oldest = head.block.number.saturating_sub(DEPTH).max(chain.store.first_state()?);
     for number in (oldest..head.block.number).rev() {
         let Some(header) = chain.store.header(&hash)? else { break };
         if header.state_root == root {

@@ -5,27 +5,34 @@
 //!                                   (all peers)            (all peers)
 //! ```
 //!
-//! Decisions are those of [`HeaderChain`] and [`BodyQueue`]; here requests are sent, answers are handed to them, and
+//! History, which is not executed, comes the same way up to a given block, and its receipts as its bodies do.
+//!
+//! Decisions are those of [`HeaderChain`] and [`PartQueue`]; here requests are sent, answers are handed to them, and
 //! what is to be done with a peer follows from what they say. Memory is bounded: by the bytes of headers ahead, of
 //! bodies, and of the feed. Whatever ends a sync, what was imported stays, and the next one goes on from there.
 
+mod requests;
+
 use super::SyncError;
 use super::ancestor::{SealedHeader, block_ref};
-use super::bodies::{BodyQueue, BodyRoots, Delivery, with_roots};
+use super::bodies::BodyQueue;
 use super::check::{Refusal, Tip, check_headers};
 use super::choose::Plan;
-use super::context::{Context, limited, master_failed, sealed};
-use super::feed::{Feed, import_session};
-use super::headers::{Ask, HeaderChain, Verdict};
-use super::network::{Fault, Kind, PeerId, PeerView, RequestError, Start};
-use crate::bulk::{ImportError, Summary};
+use super::context::{Context, master_failed};
+use super::feed::{Feed, history_session, import_session};
+use super::headers::{HeaderChain, Verdict};
+use super::network::{Fault, Kind, PeerId, PeerView, RequestError};
+use super::parts::{Delivery, Part, PartQueue};
+use super::receipts::ReceiptQueue;
+use super::slots::{Slots, Strike};
+use crate::bulk::{ImportError, Summary, weight};
 use crate::error::ChainError;
+use crate::history::RootedReceipts;
 use crate::import::IN_THE_FUTURE;
-use alloy_primitives::map::B256Map;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use quintet_types::Body;
+use quintet_types::{Block, BlockRef, Body};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -33,29 +40,14 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// Requests of a kind that one peer has at a time.
-const IN_FLIGHT: usize = 2;
-/// Bodies of one request (geth's `MaxBlockFetch`).
-const MAX_BODIES: usize = 128;
-/// What a request is sized to take.
-const TARGET_ROUND_TRIP: Duration = Duration::from_secs(2);
-/// A peer whose requests timed out so often, one after the other, is not asked again.
-const MOST_STRIKES: u32 = 3;
-/// A peer that had nothing so often, one after the other, is left in peace for [`REST`].
-const MOST_EMPTY: u32 = 3;
-const REST: Duration = Duration::from_secs(10);
 /// Seconds by which a block may be ahead of the clock without being held against anybody.
 const CLOCK_SKEW: u64 = 30;
 
-/// What a peer is busy with, and how it did.
-#[derive(Debug, Default)]
-struct Slot {
-    headers: usize,
-    bodies: usize,
-    strikes: u32,
-    empty: u32,
-    rests_until: Option<Instant>,
-    excluded: bool,
+/// The answer to a request for parts of blocks.
+struct Answer<P: Part> {
+    peer: PeerId,
+    asked: Vec<SealedHeader>,
+    result: Result<Vec<(P, P::Roots)>, RequestError>,
 }
 
 /// Something that was waited for.
@@ -63,8 +55,22 @@ enum Done {
     Skeleton(Result<Vec<SealedHeader>, RequestError>),
     Tail(Result<Vec<SealedHeader>, RequestError>),
     Fill { peer: PeerId, from: u64, result: Result<Vec<SealedHeader>, RequestError> },
-    Bodies { peer: PeerId, asked: Vec<SealedHeader>, result: Result<Vec<(Body, BodyRoots)>, RequestError> },
+    Bodies(Answer<Body>),
+    Receipts(Answer<RootedReceipts>),
     Checked(Result<Box<(Tip, Vec<SealedHeader>)>, Refusal>),
+}
+
+/// What is fetched.
+enum Goal {
+    /// All that the master has, to be executed.
+    Head,
+    /// History up to and with a block.
+    History {
+        pivot: BlockRef,
+        /// The newest block that is imported.
+        reached: BlockRef,
+        receipts: ReceiptQueue,
+    },
 }
 
 type Session = JoinHandle<Result<Summary, ImportError<Infallible>>>;
@@ -73,6 +79,7 @@ type Session = JoinHandle<Result<Summary, ImportError<Infallible>>>;
 pub(crate) struct Download<'a> {
     context: &'a Context,
     master: PeerView,
+    goal: Goal,
     /// No request takes longer.
     patience: Duration,
     headers: HeaderChain,
@@ -82,7 +89,7 @@ pub(crate) struct Download<'a> {
     bodies: BodyQueue,
     feed: Arc<Feed>,
     session: Option<Session>,
-    slots: B256Map<Slot>,
+    slots: Slots,
     tasks: FuturesUnordered<BoxFuture<'static, Done>>,
 }
 
@@ -93,27 +100,40 @@ impl Drop for Download<'_> {
 }
 
 impl<'a> Download<'a> {
-    /// Above `tip`, the ancestor.
+    /// Of all that is above `tip`, the ancestor.
     pub(crate) fn new(context: &'a Context, plan: Plan, tip: Tip) -> Self {
+        let headers = HeaderChain::new(block_ref(&tip.header));
+        Self::with_goal(context, plan, tip, headers, Goal::Head)
+    }
+
+    /// Of history above `tip`, up to and with `pivot`.
+    pub(crate) fn of_history(context: &'a Context, plan: Plan, tip: Tip, pivot: BlockRef) -> Self {
+        let reached = block_ref(&tip.header);
+        let receipts = PartQueue::new(context.options.body_bytes);
+        let goal = Goal::History { pivot, reached, receipts };
+        Self::with_goal(context, plan, tip, HeaderChain::up_to(reached, pivot), goal)
+    }
+
+    fn with_goal(context: &'a Context, plan: Plan, tip: Tip, headers: HeaderChain, goal: Goal) -> Self {
         let options = &context.options;
         let Plan { master, patience, doubtful } = plan;
-        let doubtful = doubtful.into_iter().map(|peer| (peer, Slot { strikes: 1, ..Slot::default() }));
         Self {
             context,
             master,
+            goal,
             patience,
-            headers: HeaderChain::new(block_ref(&tip.header)),
+            headers,
             tip,
             checking: false,
-            bodies: BodyQueue::new(options.body_bytes),
+            bodies: PartQueue::new(options.body_bytes),
             feed: Arc::new(Feed::new(options.feed_bytes)),
             session: None,
-            slots: doubtful.collect(),
+            slots: Slots::new(doubtful),
             tasks: FuturesUnordered::new(),
         }
     }
 
-    /// Until the master has no more, or something ends it.
+    /// Until all is fetched and imported, or something ends it.
     pub(crate) async fn run(mut self, token: &CancellationToken) -> Result<(), SyncError> {
         let outcome = token.run_until_cancelled(self.follow()).await.unwrap_or(Err(SyncError::Cancelled));
         // The import ends before the next sync begins.
@@ -132,7 +152,7 @@ impl<'a> Download<'a> {
             self.advance();
             self.send_requests()?;
             if self.is_finished() {
-                return self.judge_claims();
+                return self.judge();
             }
             if self.is_stuck() {
                 return Err(SyncError::Fault(self.master.id, Fault::Stalling));
@@ -158,15 +178,37 @@ impl<'a> Download<'a> {
             self.check(headers);
         }
         while self.feed.has_room()
-            && let Some((block, weight)) = self.bodies.pop()
+            && let Some((block, receipts)) = self.pop()
         {
-            self.feed.push(block, weight);
+            let weight = weight::of_block(&block) + weight::of_receipts(receipts.receipts());
+            self.feed.push((block, receipts), weight);
         }
         if self.session.is_none() && !self.feed.is_empty() {
-            let (chain, feed) = (Arc::clone(&self.context.chain), Arc::clone(&self.feed));
-            let (bulk, patience) = (self.context.options.bulk, self.context.options.patience);
-            let session = move || import_session(&chain, &feed, &bulk, patience);
-            self.session = Some(tokio::task::spawn_blocking(session));
+            self.session = Some(self.begin_session());
+        }
+    }
+
+    /// The next block, if all of it is there.
+    fn pop(&mut self) -> Option<(Block, RootedReceipts)> {
+        let receipts = match &mut self.goal {
+            Goal::Head => RootedReceipts::none(),
+            Goal::History { receipts, .. } if self.bodies.is_ready() => receipts.pop()?.1,
+            Goal::History { .. } => return None,
+        };
+        let (header, body) = self.bodies.pop()?;
+        Some((Block { header: header.into_inner(), body }, receipts))
+    }
+
+    fn begin_session(&self) -> Session {
+        let (chain, feed) = (Arc::clone(&self.context.chain), Arc::clone(&self.feed));
+        let options = self.context.options;
+        match self.goal {
+            Goal::Head => tokio::task::spawn_blocking(move || import_session(&chain, &feed, &options)),
+            Goal::History { reached, .. } => {
+                let status = Arc::clone(&self.context.status);
+                let session = move || history_session(&chain, &feed, &options, reached, &status);
+                tokio::task::spawn_blocking(session)
+            }
         }
     }
 
@@ -182,119 +224,43 @@ impl<'a> Download<'a> {
         self.tasks.push(task.boxed());
     }
 
-    fn send_requests(&mut self) -> Result<(), SyncError> {
-        let network = Arc::clone(&self.context.network);
-        let mut peers: Vec<PeerId> = network.peers().iter().map(|peer| peer.id).collect();
-        if !peers.contains(&self.master.id) {
-            return Err(SyncError::Gone(self.master.id));
-        }
-        let ahead = self.headers.weight().saturating_add(self.bodies.header_weight());
-        let room = ahead < self.context.options.header_bytes;
-        if room && let Some(ask) = self.headers.ask_master() {
-            self.ask_for_headers(self.master.id, ask);
-        }
-        // Who was silent is asked once the others have no more to give.
-        peers.sort_by_cached_key(|peer| {
-            let strikes = self.slots.get(peer).map_or(0, |slot| slot.strikes);
-            (strikes, std::cmp::Reverse(network.capacity(*peer, Kind::Bodies, TARGET_ROUND_TRIP)))
-        });
-        let (now, mut busy) = (Instant::now(), false);
-        for peer in peers {
-            let slot = self.slot(peer);
-            let silent = slot.strikes > 0;
-            if slot.excluded || slot.rests_until.is_some_and(|until| now < until) || (silent && busy) {
-                continue;
-            }
-            let most = if silent { 1 } else { IN_FLIGHT };
-            let (mut headers, mut bodies) = (slot.headers, slot.bodies);
-            while headers < most
-                && let Some(ask) = self.headers.ask_fill(peer, !room)
-            {
-                self.ask_for_headers(peer, ask);
-                headers += 1;
-            }
-            while bodies < most && self.ask_for_bodies(peer) {
-                bodies += 1;
-            }
-            busy |= !silent && headers + bodies > 0;
-            let slot = self.slot(peer);
-            (slot.headers, slot.bodies) = (headers, bodies);
-        }
-        Ok(())
-    }
-
-    fn ask_for_headers(&self, peer: PeerId, ask: Ask) {
-        let network = Arc::clone(&self.context.network);
-        let (Ask::Skeleton(request) | Ask::Tail(request) | Ask::Fill(request)) = ask;
-        let patience = self.patience;
-        let task = async move {
-            let result = limited("headers", patience, network.headers(peer, request)).await.map(sealed);
-            match (ask, request.start) {
-                (Ask::Fill(_), Start::Number(from)) => Done::Fill { peer, from, result },
-                (Ask::Skeleton(_), _) => Done::Skeleton(result),
-                _ => Done::Tail(result),
-            }
-        };
-        self.tasks.push(task.boxed());
-    }
-
-    /// Asks a peer for the next bodies; says whether there was something to ask.
-    fn ask_for_bodies(&mut self, peer: PeerId) -> bool {
-        let silent = self.slot(peer).strikes > 0;
-        let capacity = self.context.network.capacity(peer, Kind::Bodies, TARGET_ROUND_TRIP);
-        let capacity = if silent { 1 } else { capacity };
-        let asked = self.bodies.reserve(peer, capacity.clamp(1, MAX_BODIES));
-        if asked.is_empty() {
-            return false;
-        }
-        let network = Arc::clone(&self.context.network);
-        let hashes = asked.iter().map(SealedHeader::hash).collect();
-        let patience = self.patience;
-        let task = async move {
-            let result = limited("bodies", patience, network.bodies(peer, hashes)).await;
-            let result = match result {
-                Ok(bodies) => with_roots(bodies).await,
-                Err(error) => Err(error),
-            };
-            Done::Bodies { peer, asked, result }
-        };
-        self.tasks.push(task.boxed());
-        true
-    }
-
     fn take_in(&mut self, done: Done) -> Result<(), SyncError> {
         let master = self.master.id;
         match done {
             Done::Skeleton(Ok(headers)) => {
                 let verdict = self.headers.skeleton(&headers);
                 self.raise(headers.last());
-                self.heed(master, verdict)
+                self.heed(master, Kind::Headers, verdict)
             }
             Done::Tail(Ok(headers)) => {
                 self.raise(headers.last());
                 let verdict = self.headers.tail(headers);
-                self.heed(master, verdict)
+                self.heed(master, Kind::Headers, verdict)
             }
             Done::Skeleton(Err(error)) | Done::Tail(Err(error)) => {
                 self.headers.master_failed();
                 Err(master_failed(master, &error))
             }
             Done::Fill { peer, from, result } => {
-                self.slot(peer).headers = self.slot(peer).headers.saturating_sub(1);
-                match result {
-                    Ok(headers) => {
-                        let verdict = self.headers.fill(peer, from, headers);
-                        self.heed(peer, verdict)
-                    }
+                let taken = match result {
+                    Ok(headers) => Ok(self.headers.fill(peer, from, headers)),
                     Err(error) => {
                         self.headers.fill_failed(from);
-                        self.strike(peer, &error)
+                        Err(error)
                     }
-                }
+                };
+                self.conclude(peer, Kind::Headers, taken)
             }
-            Done::Bodies { peer, asked, result } => {
-                self.slot(peer).bodies = self.slot(peer).bodies.saturating_sub(1);
-                self.take_bodies(peer, &asked, result)
+            Done::Bodies(answer) => {
+                let (peer, taken) =
+                    (answer.peer, taken(&mut self.bodies, answer, "quintet_chain_sync_bodies_total"));
+                self.conclude(peer, Kind::Bodies, taken)
+            }
+            Done::Receipts(answer) => {
+                let Goal::History { receipts, .. } = &mut self.goal else { return Ok(()) };
+                let (peer, taken) =
+                    (answer.peer, taken(receipts, answer, "quintet_chain_sync_receipts_total"));
+                self.conclude(peer, Kind::Receipts, taken)
             }
             Done::Checked(checked) => {
                 self.checking = false;
@@ -304,48 +270,35 @@ impl<'a> Download<'a> {
                 })?;
                 metrics::counter!("quintet_chain_sync_headers_total").increment(headers.len() as u64);
                 self.tip = tip;
+                if let Goal::History { receipts, .. } = &mut self.goal {
+                    receipts.push(headers.clone());
+                }
                 self.bodies.push(headers);
                 Ok(())
             }
         }
     }
 
-    fn take_bodies(
+    /// A request has ended.
+    fn conclude(
         &mut self,
         peer: PeerId,
-        asked: &[SealedHeader],
-        result: Result<Vec<(Body, BodyRoots)>, RequestError>,
+        kind: Kind,
+        taken: Result<Verdict, RequestError>,
     ) -> Result<(), SyncError> {
-        let bodies = match result {
-            Ok(bodies) => bodies,
-            Err(error) => {
-                self.bodies.fail(asked);
-                return self.strike(peer, &error);
-            }
-        };
-        let verdict = match self.bodies.deliver(peer, asked, bodies) {
-            Delivery::Good(count) => {
-                metrics::counter!("quintet_chain_sync_bodies_total").increment(count as u64);
-                Verdict::Good
-            }
-            Delivery::Lacking => Verdict::Lacking,
-            Delivery::Foreign => Verdict::Fault(Fault::WrongBodies),
-        };
-        self.heed(peer, verdict)
+        self.slots.end(peer, kind);
+        match taken {
+            Ok(verdict) => self.heed(peer, kind, verdict),
+            Err(error) => self.strike(peer, &error),
+        }
     }
 
     /// Does with a peer what follows from its answer.
-    fn heed(&mut self, peer: PeerId, verdict: Verdict) -> Result<(), SyncError> {
-        let slot = self.slot(peer);
-        slot.strikes = 0;
+    fn heed(&mut self, peer: PeerId, kind: Kind, verdict: Verdict) -> Result<(), SyncError> {
+        self.slots.answered(peer);
         match verdict {
-            Verdict::Good => slot.empty = 0,
-            Verdict::Lacking => {
-                slot.empty = slot.empty.saturating_add(1);
-                if slot.empty >= MOST_EMPTY {
-                    (slot.empty, slot.rests_until) = (0, Some(Instant::now() + REST));
-                }
-            }
+            Verdict::Good => self.slots.gave(peer, kind),
+            Verdict::Lacking => self.slots.lacked(peer, kind, Instant::now()),
             Verdict::Fault(fault) => return self.blame(peer, fault),
             Verdict::MasterFault(fault) => return self.blame(self.master.id, fault),
             Verdict::Moved => return Err(SyncError::Moved(self.master.id)),
@@ -355,18 +308,11 @@ impl<'a> Download<'a> {
 
     /// A request that brought nothing.
     fn strike(&mut self, peer: PeerId, error: &RequestError) -> Result<(), SyncError> {
-        let slot = self.slot(peer);
-        match error {
-            RequestError::Timeout => slot.strikes = slot.strikes.saturating_add(1),
-            RequestError::Gone | RequestError::Malformed(_) => slot.excluded = true,
+        match self.slots.strike(peer, error) {
+            Strike::Stalling => self.blame(peer, Fault::Stalling),
+            Strike::Excluded if peer == self.master.id => Err(master_failed(peer, error)),
+            Strike::Excluded | Strike::Excused => Ok(()),
         }
-        if slot.strikes >= MOST_STRIKES {
-            return self.blame(peer, Fault::Stalling);
-        }
-        if peer == self.master.id && self.slot(peer).excluded {
-            return Err(master_failed(peer, error));
-        }
-        Ok(())
     }
 
     /// A fault ends the sync if it is the master's; another peer is not asked again.
@@ -375,14 +321,10 @@ impl<'a> Download<'a> {
             return Err(SyncError::Fault(peer, fault));
         }
         // Once for all that it is asked for at a time.
-        if !std::mem::replace(&mut self.slot(peer).excluded, true) {
+        if self.slots.exclude(peer) {
             super::report_fault(self.context.network.as_ref(), peer, &fault);
         }
         Ok(())
-    }
-
-    fn slot(&mut self, peer: PeerId) -> &mut Slot {
-        self.slots.entry(peer).or_default()
     }
 
     fn raise(&self, header: Option<&SealedHeader>) {
@@ -396,7 +338,12 @@ impl<'a> Download<'a> {
         ended: Result<Result<Summary, ImportError<Infallible>>, tokio::task::JoinError>,
     ) -> Result<(), SyncError> {
         let error = match ended {
-            Ok(Ok(_)) => return Ok(()),
+            Ok(Ok(summary)) => {
+                if let Goal::History { reached, .. } = &mut self.goal {
+                    *reached = summary.head;
+                }
+                return Ok(());
+            }
             Ok(Err(ImportError::Chain(error))) => error,
             Ok(Err(ImportError::Source(never))) => match never {},
             Err(error) => error.into(),
@@ -413,6 +360,7 @@ impl<'a> Download<'a> {
                 SyncError::Fault(self.master.id, Fault::InvalidBlock { number, hash, reason })
             }
             ChainError::UnknownAncestor { .. } => SyncError::Moved(self.master.id),
+            ChainError::BelowFetchedState { .. } => SyncError::Fault(self.master.id, Fault::TooOld),
             error => SyncError::Node(error),
         })
     }
@@ -432,7 +380,8 @@ impl<'a> Download<'a> {
     /// Whether the whole chain turned out to be no better than ours.
     fn is_worthless(&self) -> bool {
         let claimed = self.master.head.total_difficulty;
-        claimed.is_some_and(|claimed| claimed > self.tip.total_difficulty)
+        matches!(self.goal, Goal::Head)
+            && claimed.is_some_and(|claimed| claimed > self.tip.total_difficulty)
             && self.tip.total_difficulty <= self.context.chain.head().total_difficulty
             && !self.context.chain.spec.is_merged_after(self.tip.total_difficulty)
     }
@@ -443,18 +392,32 @@ impl<'a> Download<'a> {
             return false;
         }
         let now = Instant::now();
-        let resting = self.slots.values().any(|slot| slot.rests_until.is_some_and(|until| now < until));
-        (self.tasks.is_empty() && !resting) || self.is_next_lacking()
+        (self.tasks.is_empty() && !self.slots.is_any_resting(now)) || self.is_next_lacking()
     }
 
     /// Whether no peer that may be asked has what all else waits for.
     fn is_next_lacking(&self) -> bool {
         let mut peers: Vec<PeerId> = self.context.network.peers().iter().map(|peer| peer.id).collect();
-        peers.retain(|peer| !self.slots.get(peer).is_some_and(|slot| slot.excluded));
-        self.bodies.is_next_lacking(&peers) || self.bodies.is_empty() && self.headers.is_next_lacking(&peers)
+        peers.retain(|peer| !self.slots.is_excluded(*peer));
+        let receipts = match &self.goal {
+            Goal::Head => false,
+            Goal::History { receipts, .. } => receipts.is_next_lacking(&peers),
+        };
+        receipts
+            || self.bodies.is_next_lacking(&peers)
+            || self.bodies.is_empty() && self.headers.is_next_lacking(&peers)
     }
 
-    /// All is imported: whether the chain is the one that was promised.
+    /// All is imported: whether it is what was wanted.
+    fn judge(&self) -> Result<(), SyncError> {
+        match &self.goal {
+            Goal::Head => self.judge_claims(),
+            Goal::History { pivot, reached, .. } if pivot == reached => Ok(()),
+            Goal::History { .. } => Err(SyncError::Moved(self.master.id)),
+        }
+    }
+
+    /// Whether the chain is the one that was promised.
     fn judge_claims(&self) -> Result<(), SyncError> {
         let (claim, found) = (self.master.head, self.tip.total_difficulty);
         let merged = self.context.chain.spec.is_merged_after(found);
@@ -469,6 +432,23 @@ impl<'a> Download<'a> {
         };
         fault.map_or(Ok(()), |fault| Err(SyncError::Fault(self.master.id, fault)))
     }
+}
+
+/// Hands an answer to its queue.
+fn taken<P: Part>(
+    queue: &mut PartQueue<P>,
+    Answer { peer, asked, result }: Answer<P>,
+    counter: &'static str,
+) -> Result<Verdict, RequestError> {
+    let parts = result.inspect_err(|_| queue.fail(&asked))?;
+    Ok(match queue.deliver(peer, &asked, parts) {
+        Delivery::Good(count) => {
+            metrics::counter!(counter).increment(count as u64);
+            Verdict::Good
+        }
+        Delivery::Lacking => Verdict::Lacking,
+        Delivery::Foreign => Verdict::Fault(P::FOREIGN),
+    })
 }
 
 /// The end of an import session; never, if there is none.
