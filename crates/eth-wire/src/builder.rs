@@ -69,6 +69,12 @@ impl ListBuilder {
         self.items = self.items.saturating_add(1);
     }
 
+    /// Appends the items of another list.
+    pub fn append(&mut self, other: Self) {
+        self.buffer.extend_from_slice(other.buffer.get(HEADROOM..).unwrap_or_default());
+        self.items = self.items.saturating_add(other.items);
+    }
+
     /// Appends a byte string.
     pub fn push_bytes(&mut self, item: &[u8]) {
         item.encode(&mut self.buffer);

@@ -81,6 +81,8 @@ pub struct EthStatus {
     pub total_difficulty: Option<U256>,
     /// Its head; the number is 0 where the protocol does not tell it.
     pub head: BlockRef,
+    /// The oldest block that it serves; `None` before eth/69.
+    pub earliest: Option<u64>,
 }
 
 impl TryFrom<proto::EthStatus> for EthStatus {
@@ -94,6 +96,7 @@ impl TryFrom<proto::EthStatus> for EthStatus {
             version: status.version,
             total_difficulty: (!status.total_difficulty.is_empty()).then_some(difficulty),
             head: BlockRef { number: head.number, hash: hash(&head.hash, "head hash")? },
+            earliest: status.earliest_block,
         })
     }
 }
@@ -110,6 +113,7 @@ impl From<EthStatus> for proto::EthStatus {
             version: status.version,
             total_difficulty: status.total_difficulty.map(difficulty).unwrap_or_default().into(),
             head: Some(head),
+            earliest_block: status.earliest,
         }
     }
 }
@@ -238,10 +242,15 @@ mod tests {
     #[test]
     fn total_difficulty_ends_with_eth_69() {
         let head = Some(BlockId { number: 0, hash: vec![1; 32].into() });
-        let status = proto::EthStatus { version: 68, total_difficulty: vec![1, 0].into(), head };
+        let status = proto::EthStatus {
+            version: 68,
+            total_difficulty: vec![1, 0].into(),
+            head,
+            earliest_block: Some(5),
+        };
         let read = EthStatus::try_from(status.clone()).expect("valid");
         assert_eq!(read.total_difficulty, Some(U256::from(256)));
-        assert_eq!(read.head.hash, B256::repeat_byte(1));
+        assert_eq!((read.head.hash, read.earliest), (B256::repeat_byte(1), Some(5)));
         let newer = proto::EthStatus { total_difficulty: Vec::new().into(), ..status.clone() };
         assert_eq!(EthStatus::try_from(newer).expect("valid").total_difficulty, None);
         let oversize = proto::EthStatus { total_difficulty: vec![1; 33].into(), ..status };
@@ -268,7 +277,7 @@ mod tests {
     #[test]
     fn what_the_service_says_is_read_back() {
         let head = BlockRef { number: 7, hash: B256::repeat_byte(7) };
-        let eth = EthStatus { version: 68, total_difficulty: Some(U256::ZERO), head };
+        let eth = EthStatus { version: 68, total_difficulty: Some(U256::ZERO), head, earliest: None };
         let node = NodeRecord { enode: "enode://00@127.0.0.1:30303".to_owned(), ..NodeRecord::default() };
         let peer = Peer {
             id: B256::repeat_byte(1),

@@ -6,10 +6,11 @@ use crate::error::NodeError;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::verify::{Checks, check_blocks, state_root};
+use alloy_primitives::B256;
 use quintet_chain::{ChainError, Config, genesis};
-use quintet_store::Store;
+use quintet_store::{Store, TableStats};
 use quintet_types::BlockRef;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::time::Instant;
 
@@ -32,48 +33,84 @@ pub(crate) fn db(args: &DbArgs) -> Result<(), NodeError> {
 fn stats(args: &StatsArgs) -> Result<(), NodeError> {
     let location = args.data.location()?;
     let store = args.data.open_to_read()?;
-    let (head, trie, tables) = (store.head()?, store.trie_block()?, store.stats()?);
-    // Where every block was executed, there is nothing to say.
-    let first_state = Some(store.first_state()?).filter(|first| *first > 0);
-    let spec = genesis::stored_spec(store.as_ref())?;
-    let chain_id = spec.as_ref().map(quintet_chainspec::ChainSpec::chain_id);
-    let genesis = store.canonical_hash(0)?;
-    let (rows, bytes) =
-        tables.iter().fold((0, 0), |(rows, bytes), table| (rows + table.entries, bytes + table.bytes));
+    let stats = Stats::of(store.as_ref(), location.to_string(), location.engine())?;
     if args.json {
+        println!("{}", stats.json());
+    } else {
+        println!("{}", stats.text());
+    }
+    Ok(())
+}
+
+/// What a store holds.
+struct Stats {
+    location: String,
+    engine: &'static str,
+    chain_id: Option<u64>,
+    genesis: Option<B256>,
+    head: Option<BlockRef>,
+    trie: Option<BlockRef>,
+    /// The first block whose state is held, where that is not genesis.
+    first_state: Option<u64>,
+    tables: Vec<TableStats>,
+    rows: u64,
+    bytes: u64,
+}
+
+impl Stats {
+    fn of(store: &dyn Store, location: String, engine: &'static str) -> Result<Self, NodeError> {
+        let tables = store.stats()?;
+        let spec = genesis::stored_spec(store)?;
+        Ok(Self {
+            location,
+            engine,
+            chain_id: spec.as_ref().map(quintet_chainspec::ChainSpec::chain_id),
+            genesis: store.canonical_hash(0)?,
+            head: store.head()?,
+            trie: store.trie_block()?,
+            first_state: Some(store.first_state()?).filter(|first| *first > 0),
+            rows: tables.iter().map(|table| table.entries).sum(),
+            bytes: tables.iter().map(|table| table.bytes).sum(),
+            tables,
+        })
+    }
+
+    fn json(&self) -> Value {
         let block = |block: Option<BlockRef>| {
             block.map(|block| json!({ "number": block.number, "hash": block.hash }))
         };
-        let table = |table: &quintet_store::TableStats| json!({ "name": table.name, "rows": table.entries, "bytes": table.bytes });
+        let table =
+            |table: &TableStats| json!({ "name": table.name, "rows": table.entries, "bytes": table.bytes });
         let mut stats = json!({
-            "store": location.to_string(), "engine": location.engine(), "chain_id": chain_id,
-            "genesis": genesis, "head": block(head), "trie": block(trie),
-            "tables": tables.iter().map(table).collect::<Vec<_>>(), "rows": rows, "bytes": bytes,
+            "store": self.location, "engine": self.engine, "chain_id": self.chain_id,
+            "genesis": self.genesis, "head": block(self.head), "trie": block(self.trie),
+            "tables": self.tables.iter().map(table).collect::<Vec<_>>(), "rows": self.rows, "bytes": self.bytes,
         });
-        if let Some(first) = first_state {
-            stats["first_state"] = json!(first);
+        if let (Some(first), Some(stats)) = (self.first_state, stats.as_object_mut()) {
+            stats.insert("first_state".to_owned(), first.into());
         }
-        println!("{stats}");
-        return Ok(());
+        stats
     }
-    let block = |block: Option<BlockRef>| {
-        block.map_or_else(|| "none".to_owned(), |block| format!("{} [{}]", block.number, block.hash))
-    };
-    let mut text = format!("store     {location} ({})\n", location.engine());
-    let chain_id = chain_id.map_or_else(|| "none".to_owned(), |id| id.to_string());
-    let genesis = block(genesis.map(|hash| BlockRef { number: 0, hash }));
-    let _ = write!(text, "chain id  {chain_id}\ngenesis   {genesis}\n");
-    let _ = write!(text, "head      {}\ntrie      {}\n", block(head), block(trie));
-    if let Some(first) = first_state {
-        let _ = writeln!(text, "state     from block {first} on: it was fetched, and no older one is held");
+
+    fn text(&self) -> String {
+        let block = |block: Option<BlockRef>| {
+            block.map_or_else(|| "none".to_owned(), |block| format!("{} [{}]", block.number, block.hash))
+        };
+        let mut text = format!("store     {} ({})\n", self.location, self.engine);
+        let chain_id = self.chain_id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        let genesis = block(self.genesis.map(|hash| BlockRef { number: 0, hash }));
+        let _ = write!(text, "chain id  {chain_id}\ngenesis   {genesis}\n");
+        let _ = write!(text, "head      {}\ntrie      {}\n", block(self.head), block(self.trie));
+        if let Some(first) = self.first_state {
+            let _ = writeln!(text, "state     from block {first} on: it was fetched, no earlier one is held");
+        }
+        let _ = writeln!(text, "\n{:24} {:>14} {:>18}", "table", "rows", "bytes");
+        for table in &self.tables {
+            let _ = writeln!(text, "{:24} {:>14} {:>18}", table.name, table.entries, table.bytes);
+        }
+        let _ = write!(text, "{:24} {:>14} {:>18}", "sum", self.rows, self.bytes);
+        text
     }
-    text.push('\n');
-    let _ = writeln!(text, "{:24} {:>14} {:>18}", "table", "rows", "bytes");
-    for table in &tables {
-        let _ = writeln!(text, "{:24} {:>14} {:>18}", table.name, table.entries, table.bytes);
-    }
-    println!("{text}{:24} {rows:>14} {bytes:>18}", "sum");
-    Ok(())
 }
 
 /// Computes the state root of the head from the whole state, with none of the trie's stored nodes, and checks the
@@ -156,4 +193,36 @@ fn rollback(args: &RollbackArgs) -> Result<(), NodeError> {
         );
         if head.number > args.number { Err(NodeError::Interrupted) } else { Ok(()) }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quintet_store::{Commit, HistoricBlock, open_temporary};
+    use quintet_testkit::generate::{Generator, Network, Options};
+    use std::sync::Arc;
+
+    #[test]
+    fn the_first_state_is_told_where_it_is_not_that_of_genesis() {
+        let mut generator = Generator::new(Options::small(Network::Ethash));
+        let store = open_temporary().unwrap();
+        genesis::init(store.as_ref(), generator.spec()).unwrap();
+        let stats = || Stats::of(store.as_ref(), "here".to_owned(), "embedded").unwrap();
+        assert_eq!(stats().json().get("first_state"), None);
+        assert!(!stats().text().contains("state  "), "{}", stats().text());
+
+        let blocks = [generator.next_block(), generator.next_block()];
+        let adopt = Some(blocks[1].block.block_ref());
+        let history = blocks.map(|executed| HistoricBlock {
+            block: Arc::clone(&executed.block),
+            receipts: Arc::clone(&executed.receipts),
+            total_difficulty: executed.total_difficulty,
+        });
+        store.commit(Commit { history: history.into(), ..Commit::default() }).unwrap();
+        assert_eq!(stats().json().get("first_state"), None, "its state is not there yet");
+        store.commit(Commit { adopt, ..Commit::default() }).unwrap();
+        let (json, text) = (stats().json(), stats().text());
+        assert_eq!((&json["first_state"], &json["head"]["number"]), (&json!(2), &json!(2)));
+        assert!(text.contains("\nstate     from block 2 on: "), "{text}");
+    }
 }

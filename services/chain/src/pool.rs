@@ -373,6 +373,11 @@ impl TransactionPool {
         self.state.lock().pool.validator().rules()
     }
 
+    /// Whether the next block may have blob transactions.
+    pub(crate) fn takes_blobs(&self) -> bool {
+        self.rules().cancun
+    }
+
     /// Counts.
     pub fn status(&self) -> Status {
         self.state.lock().pool.status()

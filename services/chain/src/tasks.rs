@@ -14,14 +14,13 @@ use quintet_service::{Supervisor, propagation};
 use quintet_types::PoolEvent;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 /// Starts what a chain does by itself: publishing pool events, and looking over the pool's age. At shutdown
 /// the trie is written, so that the next start has nothing to compute again.
 pub fn spawn_tasks(chain: &Arc<Chain>, supervisor: &Supervisor) {
-    // So that the first blob transaction does not wait for it.
-    tokio::task::spawn_blocking(quintet_txpool::kzg_settings);
     if let Some(outbox) = chain.pool.take_outbox() {
         let task = publish_pool_events(Arc::clone(&chain.bus), outbox, supervisor.token());
         supervisor.spawn("pool events", task);
@@ -64,9 +63,14 @@ async fn publish_pool_events(
 }
 
 async fn keep_time(chain: Arc<Chain>, token: CancellationToken) -> Result<(), ChainError> {
-    let mut ticks = tokio::time::interval(TICK);
+    let mut ticks = interval_at(Instant::now() + TICK, TICK);
     while token.run_until_cancelled(ticks.tick()).await.is_some() {
         chain.pool.tick();
+        if chain.pool.takes_blobs() {
+            // Once, so that the first blob transaction does not wait for it. It takes a core for two seconds, which the
+            // sync at a node's start has a better use for, and networks before Cancun have none.
+            tokio::task::spawn_blocking(quintet_txpool::kzg_settings);
+        }
     }
     match tokio::task::spawn_blocking(move || chain.close()).await? {
         Err(error) if error.is_store_away() => {

@@ -19,13 +19,17 @@ pub(crate) struct Head {
     pub(crate) block: BlockRef,
     /// Total difficulty up to and with the head; `None` from `eth/69` on.
     pub(crate) total_difficulty: Option<U256>,
+    /// The oldest block that it serves; `None` before `eth/69`.
+    pub(crate) earliest: Option<u64>,
 }
 
 impl Head {
     /// What a status says.
     pub(crate) fn of(status: &Status) -> Self {
         let number = status.range.map_or(0, |range| range.latest);
-        Self { block: BlockRef { number, hash: status.head }, total_difficulty: status.total_difficulty }
+        let block = BlockRef { number, hash: status.head };
+        let earliest = status.range.map(|range| range.earliest);
+        Self { block, total_difficulty: status.total_difficulty, earliest }
     }
 
     /// Takes what a message of the peer tells, if it does.
@@ -39,7 +43,7 @@ impl Head {
         match (self.total_difficulty, told.total_difficulty) {
             (Some(held), Some(total)) if total > held => *self = told,
             (None, Some(_)) if told.block.number > self.block.number => self.block = told.block,
-            (_, None) => self.block = told.block,
+            (_, None) => (self.block, self.earliest) = (told.block, told.earliest),
             _ => {}
         }
     }
@@ -63,6 +67,7 @@ fn parent_of_new(mut payload: &[u8]) -> alloy_rlp::Result<Head> {
     Ok(Head {
         block: BlockRef { number: number.saturating_sub(1), hash },
         total_difficulty: Some(total.saturating_sub(difficulty)),
+        earliest: None,
     })
 }
 
@@ -74,7 +79,7 @@ fn latest_of_range(mut payload: &[u8]) -> alloy_rlp::Result<Head> {
     if earliest > number {
         return Err(alloy_rlp::Error::Custom("a range that ends before it begins"));
     }
-    Ok(Head { block: BlockRef { number, hash }, total_difficulty: None })
+    Ok(Head { block: BlockRef { number, hash }, total_difficulty: None, earliest: Some(earliest) })
 }
 
 #[cfg(test)]
@@ -103,6 +108,7 @@ mod tests {
         Head {
             block: BlockRef { number: 3, hash: B256::ZERO },
             total_difficulty: total_difficulty.map(U256::from),
+            earliest: None,
         }
     }
 
@@ -113,23 +119,23 @@ mod tests {
         assert_eq!(told, head(Some(100)), "no heavier");
         told.follow(EthMessageId::NewBlock, &new_block(9, U256::from(500)));
         let parent = BlockRef { number: 8, hash: B256::repeat_byte(7) };
-        assert_eq!(told, Head { block: parent, total_difficulty: Some(U256::from(490)) });
+        assert_eq!(told, Head { block: parent, total_difficulty: Some(U256::from(490)), earliest: None });
         // Where difficulties are not told, numbers count.
         let mut told = head(None);
         told.follow(EthMessageId::NewBlock, &new_block(4, U256::from(500)));
         assert_eq!(told, head(None));
         told.follow(EthMessageId::NewBlock, &new_block(9, U256::from(500)));
-        assert_eq!(told, Head { block: parent, total_difficulty: None });
+        assert_eq!(told, Head { block: parent, total_difficulty: None, earliest: None });
     }
 
     #[test]
     fn a_range_moves_the_head() {
         let latest = BlockRef { number: 2, hash: B256::repeat_byte(9) };
-        let range = BlockRange { earliest: 0, latest: latest.number, latest_hash: latest.hash };
+        let range = BlockRange { earliest: 1, latest: latest.number, latest_hash: latest.hash };
         let payload = EthMessage::BlockRangeUpdate(range).encode(EthVersion::Eth69);
         let mut told = head(None);
         told.follow(EthMessageId::BlockRangeUpdate, &payload);
-        assert_eq!(told, Head { block: latest, total_difficulty: None });
+        assert_eq!(told, Head { block: latest, total_difficulty: None, earliest: Some(1) });
         let range = BlockRange { earliest: 3, ..range };
         let payload = EthMessage::BlockRangeUpdate(range).encode(EthVersion::Eth69);
         let mut told = head(None);

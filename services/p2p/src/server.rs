@@ -73,6 +73,7 @@ impl P2p {
             version: u32::try_from(peer.protocols.eth.number()).unwrap_or(u32::MAX),
             total_difficulty: head.total_difficulty,
             head: head.block,
+            earliest: head.earliest,
         });
         quintet_p2p_api::Peer {
             id: peer.id,

@@ -83,6 +83,8 @@ impl Ended {
     /// What it costs the peer.
     pub(crate) const fn offence(&self) -> Option<Offence> {
         match self {
+            // An honest node may have an answer that is too long: geth's for the receipts of one block, say.
+            Self::Rlpx(quintet_rlpx::Error::TooLarge { .. }) => Some(Offence::Flood),
             Self::Rlpx(_) => Some(Offence::BadFrame),
             Self::Breach { .. } => Some(Offence::Breach),
             Self::Stuck(_) => Some(Offence::Flood),

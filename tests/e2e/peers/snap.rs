@@ -1,7 +1,7 @@
 //! A node that fetches the state near the head, from another one.
 
 use super::PeerNode;
-use crate::chains::Chain;
+use crate::chains::{Chain, succeeded};
 use crate::fixture::call;
 use serde_json::{Value, json};
 
@@ -77,5 +77,8 @@ async fn begins_with_a_state(chain: &Chain) -> usize {
     let PeerNode { home, node, .. } = node;
     node.stop().await;
     home.verify(chain.head).await;
+    let stats = succeeded(&home.command("db stats --json")).await;
+    let stats: Value = serde_json::from_str(&stats).expect("JSON");
+    assert_eq!(stats["first_state"], first, "{stats}");
     contracts
 }

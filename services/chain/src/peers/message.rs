@@ -1,7 +1,7 @@
 //! What a peer's messages do: answers go to who asked, gossip to whom it concerns.
 //!
-//! What must hold: nothing is decoded that was not asked for and is no gossip; a message that breaks the protocol costs
-//! its sender, and ends its connection as it does in geth.
+//! What must hold: nothing large is decoded that was not asked for and is no gossip; a message that breaks the protocol
+//! costs its sender, and ends its connection as it does in geth.
 
 use super::allowance::Allowance;
 use super::inbox::Lane;
@@ -82,9 +82,17 @@ impl Offence {
         }
     }
 
-    /// Whether the connection is ended as well.
+    /// Whether the connection is ended as well, as geth does (`p2p/tracker` for answers). Not for an answer that nobody asked for:
+    /// the process before this one may have.
     const fn ends_session(&self) -> bool {
-        matches!(self, Self::Wire(_) | Self::Disorder(_) | Self::InvalidBlobs(_))
+        match self {
+            Self::Wire(_)
+            | Self::Disorder(_)
+            | Self::WrongKind { .. }
+            | Self::TooMany { .. }
+            | Self::InvalidBlobs(_) => true,
+            Self::Unasked(_) | Self::Flood(_) | Self::InsaneBlock(_) => false,
+        }
     }
 }
 
@@ -202,7 +210,8 @@ impl Receiver {
         }
     }
 
-    /// An answer came. It is decoded only if somebody waits for it.
+    /// An answer came. If nobody waits for it, it is decoded only to tell who has the wrong id from who sends no message
+    /// at all: the latter is sent away, and does not leave its requests to time out.
     async fn answer(
         &self,
         kind: RequestKind,
@@ -213,6 +222,10 @@ impl Receiver {
         let peer = &self.peer;
         let expected = peer.pending.lock().expects(kind, id, Instant::now());
         let reply = match expected {
+            Expected::Unasked if size < LARGE => {
+                read()?;
+                return Err(Offence::Unasked(kind));
+            }
             Expected::Unasked => return Err(Offence::Unasked(kind)),
             // It is of no use any more: only that it came is noted.
             Expected::Late => Ok(Reply::Malformed("late".to_owned())),

@@ -1,10 +1,12 @@
 //! A peer that is past its handshakes: what it is, where its chain stands, what it has, and what it was asked for.
 
+use super::allowance::Allowance;
 use super::known::{KNOWN_BLOCKS, KNOWN_TRANSACTIONS, KnownHashes};
 use super::outbox::Outbox;
 use super::pending::Pending;
 use super::rate::{RequestKind, Tracker};
 use super::reply::Reply;
+use super::serve::allowance_of_one;
 use alloy_primitives::{B256, U256};
 use parking_lot::Mutex;
 use quintet_chain_api::{LinkCommand, SendMessage, Traced, WireProtocol};
@@ -48,6 +50,8 @@ pub struct Peer {
     pub(crate) blocks: Mutex<KnownHashes>,
     pub(crate) transactions: Mutex<KnownHashes>,
     pub(crate) rate: Mutex<Tracker>,
+    /// What is left of states of earlier blocks that it may ask for.
+    pub(crate) states: Mutex<Allowance>,
     pub(crate) pending: Mutex<Pending<oneshot::Sender<Reply>>>,
     /// Told when a request has ended, for those that wait for their turn.
     pub(crate) ended: Notify,
@@ -82,6 +86,7 @@ impl Peer {
             blocks: Mutex::new(blocks),
             transactions: Mutex::new(KnownHashes::new(KNOWN_TRANSACTIONS)),
             rate: Mutex::new(rate),
+            states: Mutex::new(allowance_of_one()),
             pending: Mutex::new(Pending::new(peer.version.has_request_ids())),
             ended: Notify::new(),
             outbox,

@@ -26,6 +26,9 @@ const TIMEOUT_LIMIT: Duration = Duration::from_mins(1);
 const CONFIDENCE_PEERS: usize = 10;
 /// Share of the peers' present round trips in the estimate.
 const TUNING_IMPACT: f64 = 0.25;
+/// What is asked for of a kind that neither the peer nor another one was asked for: as much as is little for any peer. geth
+/// begins with one, which takes a far peer some round trips more.
+const FIRST: usize = 8;
 /// No request is for more than this.
 const MAX_CAPACITY: f64 = 2_147_483_647.0;
 
@@ -94,7 +97,8 @@ impl Tracker {
 
     /// How many items to ask for so that they are there after `target`. At least one.
     pub(crate) fn capacity(&self, kind: RequestKind, target: Duration) -> usize {
-        let throughput = self.capacity.get(&kind).copied().unwrap_or_default() * target.as_secs_f64();
+        let Some(measured) = self.capacity.get(&kind) else { return FIRST };
+        let throughput = measured * target.as_secs_f64();
         let capacity = (1.0 + OVERESTIMATION * throughput).ceil();
         // Between 1 and i32::MAX by the clamp.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -187,8 +191,8 @@ mod tests {
     fn capacity_follows_what_a_peer_gives() {
         let mut tracker = tracker();
         let kind = RequestKind::Headers;
-        assert_eq!(tracker.capacity(kind, SECOND), 1);
-        let mut last = 1;
+        assert_eq!(tracker.capacity(kind, SECOND), super::FIRST);
+        let mut last = super::FIRST;
         for _ in 0..100 {
             tracker.update(kind, SECOND, 200);
             let now = tracker.capacity(kind, SECOND);
@@ -196,7 +200,7 @@ mod tests {
             last = now;
         }
         assert!((195..=205).contains(&last), "{last}");
-        assert_eq!(tracker.capacity(RequestKind::Bodies, SECOND), 1);
+        assert_eq!(tracker.capacity(RequestKind::Bodies, SECOND), super::FIRST);
         tracker.update(kind, SECOND, 0);
         assert_eq!(tracker.capacity(kind, SECOND), 1);
     }

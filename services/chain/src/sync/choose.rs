@@ -91,7 +91,10 @@ impl Chooser {
             let head = PeerHead { hash, number: Some(number), total_difficulty: None };
             Some(PeerView { head, ..*peer }).filter(|_| number > ours.block.number.saturating_add(1))
         });
+        // Who has pruned what we need next is no master, and not at fault.
+        let next = ours.block.number.saturating_add(1);
         let candidates = by_status.chain(by_announcement);
+        let candidates = candidates.filter(|peer| peer.earliest.is_none_or(|earliest| earliest <= next));
         let ahead = candidates.filter(|peer| {
             self.dull.get(&peer.id) != Some(&peer.head.hash) && is_ahead(&peer.head, ours, merged)
         });
@@ -192,7 +195,7 @@ mod tests {
     fn peer(id: u8, difficulty: Option<u64>, number: Option<u64>) -> PeerView {
         let head =
             PeerHead { hash: B256::repeat_byte(id), number, total_difficulty: difficulty.map(U256::from) };
-        PeerView { id: B256::repeat_byte(id), head, snap: false }
+        PeerView { id: B256::repeat_byte(id), head, earliest: None, snap: false }
     }
 
     fn best(chooser: &mut Chooser, peers: &[PeerView], merged: bool) -> Option<u8> {
@@ -215,6 +218,15 @@ mod tests {
         assert_eq!(best(&mut chooser, &[peer(1, Some(9), Some(100))], true), None);
         assert_eq!(best(&mut chooser, &[peer(0xaa, Some(9), None)], true), None);
         assert_eq!(best(&mut chooser, &[peer(1, Some(9), None)], true), Some(1));
+    }
+
+    #[tokio::test]
+    async fn who_has_pruned_what_is_needed_is_no_master() {
+        let mut chooser = Chooser::default();
+        let pruned = |earliest| PeerView { earliest: Some(earliest), ..peer(1, None, Some(500)) };
+        assert_eq!(best(&mut chooser, &[pruned(102)], false), None);
+        assert_eq!(best(&mut chooser, &[pruned(102), peer(2, None, Some(200))], false), Some(2));
+        assert_eq!(best(&mut chooser, &[pruned(101)], false), Some(1));
     }
 
     #[tokio::test(start_paused = true)]

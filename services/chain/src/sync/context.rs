@@ -1,10 +1,10 @@
 //! What a sync works with, and its beginning: whether a peer's chain is better than ours, and where they part.
 
-use super::ancestor::{AncestorSearch, MAX_FORK, SealedHeader, block_ref};
+use super::ancestor::{AncestorSearch, MAX_FORK, MAX_HEADERS, SealedHeader, block_ref};
 use super::check::{Rejected, Tip};
 use super::choose::Plan;
 use super::download::Download;
-use super::network::{Fault, HeadersRequest, Network, PeerId, PeerView, RequestError, Start};
+use super::network::{Fault, HeadersRequest, Network, PeerHead, PeerId, PeerView, RequestError, Start};
 use super::snap::Way;
 use super::status::SyncStatus;
 use super::{SyncError, SyncOptions};
@@ -76,9 +76,23 @@ impl Context {
         Ok(head)
     }
 
+    /// The newest of the master's blocks that follow ours, if there are some.
+    pub(crate) async fn newer_than(&self, plan: &Plan, ours: BlockRef) -> Result<PeerHead, SyncError> {
+        let Plan { master, patience, .. } = plan;
+        let start = Start::Number(ours.number.saturating_add(1));
+        let request = HeadersRequest { start, limit: MAX_HEADERS, skip: 0, reverse: false };
+        let headers = self.ask(master.id, *patience, request).await?;
+        let newest = headers.last().ok_or(SyncError::NotAhead(master.id, ours.hash))?;
+        Ok(PeerHead { hash: newest.hash(), number: Some(newest.inner().number), total_difficulty: None })
+    }
+
     /// The newest block that the master's chain and ours have in common.
     async fn ancestor(&self, plan: &Plan, remote: u64) -> Result<BlockRef, SyncError> {
         let local = self.chain.head().block.number;
+        if local == 0 {
+            // There is nothing else to have in common; the statuses have, and the first header is to follow it.
+            return Ok(self.genesis());
+        }
         // What is below a state that was fetched cannot be replaced.
         let first = self.blocking(|chain| Ok(chain.store.first_state()?)).await?;
         let history = self.blocking(Chain::history_tip).await?.map_or(0, |tip| tip.number);

@@ -1,12 +1,13 @@
 //! When to sync: as soon as a peer has a better chain, and every so often in case that went unseen. One sync at a time.
 
-use super::choose::Chooser;
+use super::choose::{Chooser, Plan};
 use super::context::Context;
-use super::network::{Change, Fault, PeerId};
+use super::network::{Change, Fault, PeerId, PeerView};
 use super::{SyncError, report_fault};
 use alloy_primitives::U256;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
+use rand::seq::IndexedRandom as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -77,10 +78,22 @@ impl Driver {
             let next = ours.block.number.saturating_add(1);
             peers.retain(|peer| peer.head.number != Some(next));
         }
-        let master = self.chooser.best(Instant::now(), &peers, &ours, merged)?;
-        let (token, plan) = (self.token.clone(), self.chooser.plan(master));
-        let sync = async move { context.synchronise(plan, &token).await };
-        Some((master.id, sync.boxed()))
+        let token = self.token.clone();
+        if let Some(master) = self.chooser.best(Instant::now(), &peers, &ours, merged) {
+            let plan = self.chooser.plan(master);
+            let sync = async move { context.synchronise(plan, &token).await };
+            return Some((master.id, sync.boxed()));
+        }
+        // After the merge nobody announces blocks, and `eth/69` tells of a new head every 32 blocks only.
+        let peer = *peers.choose(&mut rand::rng()).filter(|_| forced && merged)?;
+        let plan = self.chooser.plan(peer);
+        let sync = async move {
+            let head = token.run_until_cancelled(context.newer_than(&plan, ours.block)).await;
+            let head = head.unwrap_or(Err(SyncError::Cancelled))?;
+            let plan = Plan { master: PeerView { head, ..peer }, ..plan };
+            context.synchronise(plan, &token).await
+        };
+        Some((peer.id, sync.boxed()))
     }
 
     fn heed(&mut self, change: Change) {

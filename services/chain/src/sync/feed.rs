@@ -32,6 +32,8 @@ pub(crate) struct Feed {
 struct State {
     blocks: VecDeque<(Fed, usize)>,
     weight: usize,
+    /// No more comes.
+    whole: bool,
     closed: bool,
 }
 
@@ -57,6 +59,16 @@ impl Feed {
         self.filled.notify_all();
     }
 
+    /// Nothing is pushed any more: the session under way ends with the last block, and waits for no other.
+    pub(crate) fn finish(&self) {
+        let mut state = self.state.lock();
+        let news = !std::mem::replace(&mut state.whole, true);
+        drop(state);
+        if news {
+            self.filled.notify_all();
+        }
+    }
+
     /// Returns once there may be room again.
     pub(crate) async fn room(&self) {
         self.room.notified().await;
@@ -77,7 +89,7 @@ impl Feed {
     fn next(&self, patience: Duration) -> Option<Fed> {
         let deadline = Instant::now() + patience;
         let mut state = self.state.lock();
-        while state.blocks.is_empty() && !state.closed {
+        while state.blocks.is_empty() && !state.whole && !state.closed {
             if self.filled.wait_until(&mut state, deadline).timed_out() && state.blocks.is_empty() {
                 return None;
             }
@@ -144,6 +156,15 @@ mod tests {
         assert_eq!(feed.next(Duration::ZERO).unwrap().0.header.number, 2);
         assert!(feed.next(Duration::from_millis(1)).is_none());
         assert!(feed.is_empty());
+    }
+
+    #[test]
+    fn after_the_last_block_nothing_is_waited_for() {
+        let feed = Feed::new(10);
+        feed.push(block(1), 1);
+        feed.finish();
+        assert_eq!(feed.next(Duration::from_mins(10)).unwrap().0.header.number, 1);
+        assert!(feed.next(Duration::from_mins(10)).is_none());
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct PeerView {
     pub id: PeerId,
     /// Where it is.
     pub head: PeerHead,
+    /// The oldest block that it serves, where it has told: `eth/69` does.
+    pub earliest: Option<u64>,
     /// Whether it speaks `snap/1`.
     pub snap: bool,
 }

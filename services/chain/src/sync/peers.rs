@@ -49,9 +49,9 @@ impl From<PeerChange> for Change {
 impl Network for Peers {
     fn peers(&self) -> Vec<PeerView> {
         let view = |peer: &peers::Peer| {
-            let peers::PeerHead { hash, number, total_difficulty, .. } = peer.head();
+            let peers::PeerHead { hash, number, total_difficulty, earliest } = peer.head();
             let head = PeerHead { hash, number, total_difficulty };
-            PeerView { id: peer.id, head, snap: peer.snap }
+            PeerView { id: peer.id, head, earliest, snap: peer.snap }
         };
         self.list().iter().map(|peer| view(peer)).collect()
     }

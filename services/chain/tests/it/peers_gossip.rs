@@ -329,3 +329,20 @@ async fn blocks_of_peers_come_to_who_follows_them() {
     assert_eq!(blocks, [(B256::repeat_byte(8), 5)]);
     assert!(rig.peers.get(&peer(2)).unwrap().has_block(&B256::repeat_byte(8)));
 }
+
+/// Peers of today break off at announcements of blocks after the merge.
+#[tokio::test]
+async fn blocks_after_the_merge_are_not_told() {
+    for version in [EthVersion::Eth68, EthVersion::Eth69] {
+        let rig = Rig::new(Network::Beacon, 3);
+        let mut link = rig.link(1).await;
+        link.status().await;
+        link.up(1, version);
+        connected(&rig, 1).await;
+        let head = &rig.blocks[2].block;
+        rig.peers.broadcast_block(&head.block, U256::ZERO);
+        rig.peers.announce_block(head.block_ref());
+        rig.peers.announce_block(rig.blocks[1].block.block_ref());
+        link.assert_silent().await;
+    }
+}

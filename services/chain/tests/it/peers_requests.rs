@@ -153,7 +153,9 @@ async fn what_was_not_asked_for_costs_its_sender() {
     let script = async {
         let (_, request) = link.message().await;
         link.say(1, &EthMessage::BlockBodies(Tagged { id: id_of(&request), body: Vec::new() }));
-        link.penalty(1).await
+        let penalty = link.penalty(1).await;
+        link.disconnect(1).await;
+        penalty
     };
     let (answer, (weight, reason)) = in_time("an answer", async { tokio::join!(asked, script) }).await;
     assert!(matches!(answer, Err(RequestError::Malformed { kind: RequestKind::Headers, .. })), "{answer:?}");
@@ -163,7 +165,9 @@ async fn what_was_not_asked_for_costs_its_sender() {
     let script = async {
         let (_, request) = link.message().await;
         link.say(1, &EthMessage::BlockHeaders(Tagged { id: id_of(&request), body: all.clone() }));
-        link.penalty(1).await
+        let penalty = link.penalty(1).await;
+        link.disconnect(1).await;
+        penalty
     };
     let (answer, (_, reason)) = in_time("an answer", async { tokio::join!(asked, script) }).await;
     assert!(matches!(answer, Err(RequestError::Malformed { .. })));
@@ -179,6 +183,41 @@ async fn what_was_not_asked_for_costs_its_sender() {
     let (answer, ((weight, _), reason)) = in_time("an answer", async { tokio::join!(asked, script) }).await;
     assert!(matches!(answer, Err(RequestError::Malformed { .. })), "{answer:?}");
     assert_eq!((weight, reason), (50, 0x10));
+}
+
+/// Whichever bytes it sends for an answer, a peer goes at once: nobody waits until its requests time out.
+#[tokio::test]
+async fn an_answer_that_is_no_message_ends_the_connection() {
+    type Garble = fn(u64, &EthMessage) -> Vec<u8>;
+    let garbled: [(&str, Garble); 5] = [
+        ("nothing", |_, _| Vec::new()),
+        ("no list", |_, _| vec![0x2a; 300]),
+        ("no headers", |id, _| alloy_rlp::encode(vec![id, 7, 7])),
+        ("another id", |id, _| alloy_rlp::encode(vec![id ^ 1, 7, 7])),
+        ("cut off", |_, message| {
+            let whole = message.encode(EthVersion::Eth68);
+            whole[..whole.len() - 1].to_vec()
+        }),
+    ];
+    for (what, garble) in garbled {
+        let (rig, mut link) = rig(EthVersion::Eth68).await;
+        let (id, all) = (peer(1), headers(&rig));
+        let asked = rig.peers.headers(&id, FIRST_TEN);
+        let script = async {
+            let (_, request) = link.message().await;
+            let id = id_of(&request);
+            let message = EthMessage::BlockHeaders(Tagged { id, body: all.clone() });
+            link.raw(1, link.eth(1), 4, garble(id, &message));
+            let (weight, _) = link.penalty(1).await;
+            assert_eq!((weight, link.disconnect(1).await), (50, 0x10), "{what}");
+            link.down(1);
+        };
+        let (answer, ()) = in_time("an end", async { tokio::join!(asked, script) }).await;
+        assert!(
+            matches!(answer, Err(RequestError::Malformed { .. } | RequestError::Gone)),
+            "{what}: {answer:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -251,7 +251,7 @@ impl Network for SimNet {
             .lock()
             .unwrap()
             .values()
-            .map(|peer| PeerView { id: peer.id, head: peer.head, snap: false })
+            .map(|peer| PeerView { id: peer.id, head: peer.head, earliest: None, snap: false })
             .collect()
     }
 

@@ -178,6 +178,8 @@ fn write_eth(out: &mut Vec<u8>, peer: &Peer) {
         eth.key("difficulty").extend_from_slice(difficulty.to_string().as_bytes());
         eth.data("head", status.head.hash.as_slice());
     } else {
+        let earliest = status.earliest.unwrap_or_default();
+        eth.key("earliestBlock").extend_from_slice(earliest.to_string().as_bytes());
         eth.key("latestBlock").extend_from_slice(status.head.number.to_string().as_bytes());
         eth.data("latestBlockHash", status.head.hash.as_slice());
     }

@@ -33,6 +33,9 @@ impl Peers {
     /// Sends a block whole to some of the peers that do not have it. To be called as soon as its header and seal are
     /// known to be valid. `td` is the total difficulty with the block's own.
     pub fn broadcast_block(&self, block: &Block, td: U256) {
+        if !self.gossips_blocks(block.header.difficulty.is_zero()) {
+            return;
+        }
         let hash = block.header.hash_slow();
         let mut lacking = self.lacking(&hash);
         // Who is chosen differs from block to block.
@@ -53,6 +56,15 @@ impl Peers {
     /// one is in sync, so transactions are taken from then on, as in geth.
     pub fn announce_block(&self, block: BlockRef) {
         self.accept_transactions();
+        let head = self.shared.chain.head();
+        let is_merged = if head.block.hash == block.hash {
+            head.header.difficulty.is_zero()
+        } else {
+            self.shared.chain.spec.is_merged_after(head.total_difficulty)
+        };
+        if !self.gossips_blocks(is_merged) {
+            return;
+        }
         let lacking = self.lacking(&block.hash);
         if lacking.is_empty() {
             return;
@@ -67,16 +79,16 @@ impl Peers {
         tell(&lacking, block.hash, EthMessageId::NewBlockHashes, "announcement", &payload);
     }
 
+    /// Whether blocks are told to peers. Those after the merge are not: peers would break off (EIP-3675). A development network has
+    /// no other way.
+    fn gossips_blocks(&self, is_merged: bool) -> bool {
+        !is_merged || matches!(self.shared.chain.spec.consensus(), Consensus::Dev { .. })
+    }
+
     /// Tells of a block that was mined here and is the head: whole to some, its hash to the rest.
-    ///
-    /// Blocks after the merge are not told: peers would break off (EIP-3675). A development network has no other way.
     pub(crate) fn tell_mined(&self, block: &Block) {
         // A node that mines takes itself to be in sync.
         self.accept_transactions();
-        let spec = &self.shared.chain.spec;
-        if block.header.difficulty.is_zero() && !matches!(spec.consensus(), Consensus::Dev { .. }) {
-            return;
-        }
         let hash = block.header.hash_slow();
         let head = self.shared.chain.head();
         let td = if head.block.hash == hash {

@@ -162,7 +162,7 @@ fn judge<'a>(
                 delivered.underpriced = true;
             }
             Err(error) => {
-                if let ChainError::Pool(PoolError::KzgVerification(_)) = error {
+                if matches!(error, ChainError::Pool(error) if breaks_sidecar(error)) {
                     *offence = Some(Offence::InvalidBlobs(error.to_string()));
                 }
                 tally.refused += 1;
@@ -170,6 +170,18 @@ fn judge<'a>(
         }
     }
     tally
+}
+
+/// Refusals of blobs that are not those which the transaction was signed for: whoever passes them on has not looked at them.
+/// Which version of proofs is in force is left out: peers near a fork may differ.
+const fn breaks_sidecar(error: &PoolError) -> bool {
+    matches!(
+        error,
+        PoolError::KzgVerification(_)
+            | PoolError::BlobHashMismatch { .. }
+            | PoolError::CommitmentCount { .. }
+            | PoolError::ProofCount { .. }
+    )
 }
 
 /// Refusals that last as long as prices do.

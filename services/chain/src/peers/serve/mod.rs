@@ -11,7 +11,7 @@ mod snap;
 mod state;
 mod walk;
 
-pub(crate) use state::StateViews;
+pub(crate) use state::{StateViews, allowance_of_one};
 
 use super::inbox::Lane;
 use super::message::{Offence, decode, off_thread, span_of};
@@ -66,7 +66,8 @@ async fn serve(peers: &Peers, peer: &Arc<Peer>, message: PeerMessage) -> Result<
     // The semaphore is never closed.
     let slot = peers.shared.serve_slots.acquire().await;
     let shared = Arc::clone(&peers.shared);
-    let answer = off_thread(move || request.answer(&shared.chain, &shared.states)).await;
+    let asker = Arc::clone(peer);
+    let answer = off_thread(move || request.answer(&shared.chain, &shared.states, &asker)).await;
     drop(slot);
     let (code, payload) = match answer {
         Ok(Some(answer)) => answer,
@@ -115,10 +116,15 @@ impl Request {
     }
 
     /// The answer's code and RLP; `None` for what is no request. Blocking.
-    fn answer(self, chain: &Chain, states: &StateViews) -> Result<Option<(u64, Bytes)>, Failure> {
+    fn answer(
+        self,
+        chain: &Chain,
+        states: &StateViews,
+        asker: &Peer,
+    ) -> Result<Option<(u64, Bytes)>, Failure> {
         let (version, message) = match self {
             Self::Eth(version, message) => (version, message),
-            Self::Snap(message) => return snap::answer(chain, states, message),
+            Self::Snap(message) => return snap::answer(chain, states, asker, message),
         };
         let Some(code) = message.id().answer() else { return Ok(None) };
         let id = |id: u64| version.has_request_ids().then_some(id);
@@ -138,7 +144,8 @@ impl Request {
                 pooled::transactions(&chain.pool, &request.body).finish_with_id(id(request.id))
             }
             EthMessage::GetNodeData(request) => {
-                node_data::nodes_and_codes(chain, states, &request.body)?.finish_with_id(id(request.id))
+                node_data::nodes_and_codes(chain, states, asker, &request.body)?
+                    .finish_with_id(id(request.id))
             }
             _ => return Ok(None),
         };

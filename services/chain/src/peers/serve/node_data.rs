@@ -7,6 +7,7 @@ use super::state::{Places, StateViews};
 use super::walk;
 use crate::chain::Chain;
 use crate::error::ChainError;
+use crate::peers::peer::Peer;
 use alloy_primitives::{B256, Bytes, keccak256};
 use alloy_rlp::Decodable;
 use alloy_trie::nodes::TrieNode;
@@ -20,6 +21,7 @@ use quintet_trie::{EMPTY_ROOT_HASH, Nibbles, NodeReader, Owner, TrieAccount};
 pub(super) fn nodes_and_codes(
     chain: &Chain,
     states: &StateViews,
+    asker: &Peer,
     hashes: &[B256],
 ) -> Result<ListBuilder, ChainError> {
     let mut list = ListBuilder::new();
@@ -27,7 +29,7 @@ pub(super) fn nodes_and_codes(
         if list.size() >= SOFT_RESPONSE_SIZE || list.items() >= MAX_NODE_DATA_SERVE {
             break;
         }
-        let found = match states.read_by_hash(chain, hash, node)? {
+        let found = match states.read_by_hash(chain, asker, hash, node)? {
             Some(node) => Some(node),
             None => chain.store.code(hash)?,
         };

@@ -5,6 +5,7 @@ use super::state::StateViews;
 use super::{Failure, walk};
 use crate::chain::Chain;
 use crate::error::ChainError;
+use crate::peers::peer::Peer;
 use alloy_primitives::{B256, Bytes as ByteString, KECCAK256_EMPTY};
 use alloy_rlp::Decodable;
 use bytes::Bytes;
@@ -26,16 +27,17 @@ const MAX_TRIE_NODE_TIME: Duration = Duration::from_secs(5);
 pub(super) fn answer(
     chain: &Chain,
     states: &StateViews,
+    asker: &Peer,
     message: SnapMessage,
 ) -> Result<Option<(u64, Bytes)>, Failure> {
     let answer = match message {
         SnapMessage::GetAccountRange(request) => {
-            let range = states.read(chain, request.root, |nodes| accounts(nodes, &request))?;
+            let range = states.read(chain, asker, request.root, |nodes| accounts(nodes, &request))?;
             let (accounts, proof) = range.unwrap_or_default();
             SnapMessage::AccountRange(AccountRange { id: request.id, accounts, proof })
         }
         SnapMessage::GetStorageRanges(request) => {
-            let ranges = states.read(chain, request.root, |nodes| slots(nodes, &request))?;
+            let ranges = states.read(chain, asker, request.root, |nodes| slots(nodes, &request))?;
             let (slots, proof) = ranges.unwrap_or_default();
             SnapMessage::StorageRanges(StorageRanges { id: request.id, slots, proof })
         }
@@ -47,7 +49,7 @@ pub(super) fn answer(
             if let Some(length) = request.paths.iter().map(Vec::len).find(|length| *length == 0) {
                 return Err(Failure::Request(Malformed::Length { field: "path set", length }));
             }
-            let nodes = states.read(chain, request.root, |nodes| trie_nodes(nodes, &request))?;
+            let nodes = states.read(chain, asker, request.root, |nodes| trie_nodes(nodes, &request))?;
             SnapMessage::TrieNodes(TrieNodes { id: request.id, nodes: nodes.unwrap_or_default() })
         }
         _ => return Ok(None),

@@ -3,11 +3,12 @@
 //!
 //! The trie is kept for one block. That of an earlier block differs from it in the nodes that the blocks between have
 //! changed: these are computed once, by undoing the blocks' changes, and moved along with the head. To begin is what costs
-//! most, so there is an allowance for it, which all peers share.
+//! most, so there is an allowance for it: one of each peer's own, and one for all together.
 
 use crate::chain::Chain;
 use crate::error::ChainError;
 use crate::peers::allowance::Allowance;
+use crate::peers::peer::Peer;
 use crate::trie::HeadTrie;
 use alloy_primitives::B256;
 use alloy_primitives::map::B256Map;
@@ -24,10 +25,15 @@ const VIEWS: usize = 4;
 /// Places of nodes that are remembered by their hashes.
 const PLACES: usize = 1 << 16;
 
-/// States that may be begun with at once.
-const BEGIN_BURST: u32 = 8;
-/// And each second.
-const BEGIN_PER_SECOND: u32 = 1;
+/// States that one peer may have begun with at once, and each second.
+const OF_ONE: (u32, u32) = (8, 1);
+/// The same for all peers together.
+const OF_ALL: (u32, u32) = (32, 4);
+
+/// What a peer may have begun with at first.
+pub(crate) fn allowance_of_one() -> Allowance {
+    Allowance::new(OF_ONE.0, OF_ONE.1, Instant::now())
+}
 
 /// The states at hand.
 pub(crate) struct StateViews(Mutex<Views>);
@@ -43,7 +49,7 @@ struct Views {
 impl StateViews {
     /// None yet.
     pub(crate) fn new() -> Self {
-        let begins = Allowance::new(BEGIN_BURST, BEGIN_PER_SECOND, Instant::now());
+        let begins = Allowance::new(OF_ALL.0, OF_ALL.1, Instant::now());
         Self(Mutex::new(Views { held: VecDeque::new(), places: Places::default(), begins }))
     }
 }
@@ -90,13 +96,14 @@ impl StateViews {
     pub(super) fn read<T>(
         &self,
         chain: &Chain,
+        asker: &Peer,
         root: B256,
         mut read: impl FnMut(&dyn NodeReader) -> Result<T, ChainError>,
     ) -> Result<Option<T>, ChainError> {
         let mut views = self.0.lock();
         // After a reorg what is kept is of no use any more, and is begun anew.
         for _ in 0..2 {
-            if !views.bring(chain, root)? {
+            if !views.bring(chain, asker, root)? {
                 return Ok(None);
             }
             if let Some(found) = views.read_first(chain, &mut read)? {
@@ -113,13 +120,14 @@ impl StateViews {
     pub(super) fn read_by_hash<T>(
         &self,
         chain: &Chain,
+        asker: &Peer,
         hash: &B256,
         mut read: impl FnMut(&dyn NodeReader, &mut Places, &B256) -> Result<Option<T>, ChainError>,
     ) -> Result<Option<T>, ChainError> {
         let mut views = self.0.lock();
         let known = views.places.get(hash).is_some();
         // Who begins to sync asks for a state's root first.
-        if !known && !views.bring(chain, *hash)? {
+        if !known && !views.bring(chain, asker, *hash)? {
             return Ok(None);
         }
         for _ in 0..views.held.len() {
@@ -137,7 +145,7 @@ impl StateViews {
 
 impl Views {
     /// Puts the state with this root first; `false` if it is not at hand.
-    fn bring(&mut self, chain: &Chain, root: B256) -> Result<bool, ChainError> {
+    fn bring(&mut self, chain: &Chain, asker: &Peer, root: B256) -> Result<bool, ChainError> {
         // What the trie holds is of no block then.
         if chain.is_fetching_state() {
             return Ok(false);
@@ -150,7 +158,9 @@ impl Views {
             }
         }
         let Some(block) = block_of(chain, root)? else { return Ok(false) };
-        if block != chain.head().block && !self.begins.take(Instant::now()) {
+        let now = Instant::now();
+        let mut may = || asker.states.lock().take(now) && self.begins.take(now);
+        if block != chain.head().block && !may() {
             metrics::counter!("quintet_chain_peer_states_refused_total").increment(1);
             return Ok(false);
         }

@@ -183,6 +183,9 @@ impl<'a> Download<'a> {
             let weight = weight::of_block(&block) + weight::of_receipts(receipts.receipts());
             self.feed.push((block, receipts), weight);
         }
+        if self.is_fetched() {
+            self.feed.finish();
+        }
         if self.session.is_none() && !self.feed.is_empty() {
             self.session = Some(self.begin_session());
         }
@@ -371,10 +374,14 @@ impl<'a> Download<'a> {
         reason == IN_THE_FUTURE && self.tip.header.inner().timestamp <= now.saturating_add(CLOCK_SKEW)
     }
 
+    /// Whether all is on its way to the import.
+    fn is_fetched(&self) -> bool {
+        self.headers.is_done() && !self.checking && self.bodies.is_empty()
+    }
+
     fn is_finished(&self) -> bool {
-        let fetched = self.headers.is_done() && !self.checking && self.bodies.is_empty();
         let idle = self.session.is_none() && self.feed.is_empty();
-        fetched && (idle || self.is_worthless())
+        self.is_fetched() && (idle || self.is_worthless())
     }
 
     /// Whether the whole chain turned out to be no better than ours.

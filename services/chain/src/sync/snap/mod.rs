@@ -98,8 +98,11 @@ impl Context {
             let chosen = token.run_until_cancelled(self.pivot(&plan)).await;
             let (pivot, root) = chosen.unwrap_or(Err(SyncError::Cancelled))?;
             if before.replace(pivot) == Some(pivot) {
-                // Its chain does not grow, while the peers' states do.
-                return Err(SyncError::Gone(master.id));
+                tracing::warn!(
+                    pivot = pivot.number,
+                    "No peer has the state of the pivot, and the chain does not grow"
+                );
+                return Err(SyncError::NoState);
             }
             tracing::info!(peer = %master.id, pivot = pivot.number, hash = %pivot.hash, "Snap sync");
             self.fetch_history(plan.clone(), pivot, token).await?;
@@ -112,7 +115,7 @@ impl Context {
                 Ended::Stale => {
                     let now = self.network.peers().into_iter().find(|peer| peer.id == master.id);
                     plan.master = now.ok_or(SyncError::Gone(master.id))?;
-                    tracing::info!(pivot = pivot.number, "The pivot is too old, taking a newer one");
+                    tracing::debug!(pivot = pivot.number, "The pivot is too old, looking for a newer one");
                 }
             }
         }
