@@ -70,7 +70,7 @@ impl ListBuilder {
     }
 
     /// Appends the items of another list.
-    pub fn append(&mut self, other: Self) {
+    pub fn append(&mut self, other: &Self) {
         self.buffer.extend_from_slice(other.buffer.get(HEADROOM..).unwrap_or_default());
         self.items = self.items.saturating_add(other.items);
     }

@@ -292,7 +292,7 @@ mod tests {
             eth: Some(eth),
         };
         assert_eq!(Peer::try_from(proto::Peer::from(peer.clone())), Ok(peer.clone()));
-        let newer = EthStatus { version: 69, total_difficulty: None, head };
+        let newer = EthStatus { version: 69, total_difficulty: None, head, earliest: Some(7) };
         let peer = Peer { eth: Some(newer), ..peer };
         assert_eq!(Peer::try_from(proto::Peer::from(peer.clone())), Ok(peer));
         let local = LocalNode {

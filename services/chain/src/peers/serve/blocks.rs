@@ -61,7 +61,7 @@ pub(super) fn receipts(
         if !fits(&list, one.size()) {
             break;
         }
-        list.append(one);
+        list.append(&one);
     }
     Ok(list)
 }

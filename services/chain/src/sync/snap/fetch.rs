@@ -11,6 +11,7 @@ use super::ranges::{MOST_CODES, Ranges};
 use super::report::{Missing, Report};
 use crate::chain::Chain;
 use crate::error::ChainError;
+use crate::sync::choose::Plan;
 use crate::sync::context::{Context, limited};
 use crate::sync::network::{Network, PeerId, RequestError};
 use crate::sync::{SyncError, report_fault};
@@ -102,6 +103,8 @@ enum Pass {
 /// The fetching of one block's state.
 pub(super) struct Fetch<'a> {
     context: &'a Context,
+    /// Whose chain the pivot is on.
+    master: PeerId,
     /// No request takes longer.
     patience: Duration,
     pivot: BlockRef,
@@ -118,7 +121,7 @@ pub(super) struct Fetch<'a> {
 /// Fetches the state of `pivot`, whose root this is.
 pub(super) async fn fetch_state(
     context: &Context,
-    patience: Duration,
+    Plan { master, patience, .. }: Plan,
     (pivot, root): (BlockRef, B256),
     token: &CancellationToken,
 ) -> Result<Ended, SyncError> {
@@ -136,6 +139,7 @@ pub(super) async fn fetch_state(
     };
     let mut fetch = Fetch {
         context,
+        master: master.id,
         patience,
         pivot,
         root,
@@ -247,8 +251,9 @@ impl Fetch<'_> {
 
     /// Whether the pivot is to be given up; an error when nobody has what is missing for too long.
     fn is_over(&mut self) -> Result<Option<Ended>, SyncError> {
-        let peers = self.context.network.peers();
-        let highest = peers.iter().filter_map(|peer| peer.head.number).max().unwrap_or_default();
+        // What others say of their heads is worth nothing: they would have all begin again and again.
+        let master = self.context.network.peers().into_iter().find(|peer| peer.id == self.master);
+        let highest = master.and_then(|master| master.head.number).unwrap_or_default();
         if highest > self.pivot.number.saturating_add(STALE) {
             return Ok(Some(Ended::Stale));
         }

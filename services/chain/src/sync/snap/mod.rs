@@ -94,7 +94,7 @@ impl Context {
         self.blocking(Chain::begin_fetching_state).await?;
         let mut before = None;
         loop {
-            let Plan { master, patience, .. } = plan.clone();
+            let master = plan.master;
             let chosen = token.run_until_cancelled(self.pivot(&plan)).await;
             let (pivot, root) = chosen.unwrap_or(Err(SyncError::Cancelled))?;
             if before.replace(pivot) == Some(pivot) {
@@ -106,7 +106,7 @@ impl Context {
             }
             tracing::info!(peer = %master.id, pivot = pivot.number, hash = %pivot.hash, "Snap sync");
             self.fetch_history(plan.clone(), pivot, token).await?;
-            match fetch_state(self, patience, (pivot, root), token).await? {
+            match fetch_state(self, plan.clone(), (pivot, root), token).await? {
                 Ended::Whole => {
                     self.blocking(move |chain| chain.adopt_snapshot(pivot)).await?;
                     tracing::info!(number = pivot.number, hash = %pivot.hash, "State is there, going on from its block");
@@ -125,6 +125,9 @@ impl Context {
     async fn pivot(&self, plan: &Plan) -> Result<(BlockRef, B256), SyncError> {
         let Plan { master, patience, .. } = plan;
         let head = self.head_of(master, *patience).await?;
+        if master.head.number.is_some_and(|claimed| claimed != head.inner().number) {
+            return Err(SyncError::Fault(master.id, Fault::WrongAnnouncement));
+        }
         let number = head.inner().number.checked_sub(PIVOT_DISTANCE).filter(|number| *number > 0);
         let number = number.ok_or(SyncError::NoState)?;
         self.status.begin(self.chain.head().block.number, head.inner().number);
