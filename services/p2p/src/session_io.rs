@@ -83,10 +83,9 @@ impl Ended {
     /// What it costs the peer.
     pub(crate) const fn offence(&self) -> Option<Offence> {
         match self {
-            // An honest node may have an answer that is too long: geth's for the receipts of one block, say.
-            Self::Stuck(_) | Self::Rlpx(quintet_rlpx::Error::TooLarge { .. }) => Some(Offence::Flood),
             Self::Rlpx(_) => Some(Offence::BadFrame),
             Self::Breach { .. } => Some(Offence::Breach),
+            Self::Stuck(_) => Some(Offence::Flood),
             Self::Status(StatusError::Connection(Failure::Timeout(_))) => Some(Offence::BadHandshake),
             Self::Status(error) if error.is_breach() => Some(Offence::Breach),
             _ => None,
