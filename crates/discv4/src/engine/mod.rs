@@ -187,6 +187,11 @@ impl Discv4 {
         self.bonds.is_proved(now, &(node_id, ip.to_canonical()))
     }
 
+    /// Whether the last ping or pong of a node at an address said that it has a record (EIP-868).
+    pub fn has_record(&self, node_id: B256, ip: IpAddr) -> bool {
+        self.bonds.enr_seq(&(node_id, ip.to_canonical())).is_some_and(|seq| seq > 0)
+    }
+
     /// Takes back what [`Action::Persist`] gave in an earlier run, before the first [`Self::tick`]. It does not put
     /// the node into the table; [`Self::add_node`] does.
     pub fn restore(&mut self, facts: &NodeFacts) {

@@ -208,6 +208,11 @@ impl V4 {
         self.core.engine.lock().is_bonded(now(), node.node_id(), node.ip)
     }
 
+    /// Whether a node says that it has a record.
+    fn has_record(&self, node: &Enode) -> bool {
+        self.core.engine.lock().has_record(node.node_id(), node.ip)
+    }
+
     /// The record of a node in the table.
     pub(crate) fn record_of(&self, node: &Enode) -> Option<Record> {
         self.core.engine.lock().table().get(&node.node_id()).and_then(|known| known.record.clone())

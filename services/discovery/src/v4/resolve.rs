@@ -15,8 +15,12 @@ use tokio::task::JoinSet;
 
 /// Questions under way at once, as geth's `maxParallelENRRequests`.
 const PARALLEL: usize = 16;
-/// For how long an answer, or that there is none, is good.
+/// How often a node that is there is asked: packets get lost.
+const TRIES: usize = 3;
+/// For how long a record is good.
 const KEPT: Duration = Duration::from_mins(5);
+/// For how long a node that gave none is not asked again.
+const SILENCE: Duration = Duration::from_secs(10);
 /// Answers that are kept.
 const MOST_KEPT: usize = 4096;
 
@@ -34,8 +38,17 @@ enum Answer {
     Record(Box<Record>),
     /// It is there, and has no record.
     Without,
-    /// It did not answer.
-    Absent,
+    /// It did not answer, or says that it has a record and gives none.
+    Silent,
+}
+
+impl Answer {
+    const fn kept(&self) -> Duration {
+        match self {
+            Self::Record(_) => KEPT,
+            Self::Without | Self::Silent => SILENCE,
+        }
+    }
 }
 
 impl Resolver {
@@ -67,14 +80,14 @@ impl Resolver {
 
     fn known(&self, node: &Enode) -> Option<Answer> {
         let (at, answer) = self.answers.get(&node.node_id())?;
-        (at.elapsed() < KEPT).then(|| answer.clone())
+        (at.elapsed() < answer.kept()).then(|| answer.clone())
     }
 
     fn take(&mut self, node: Enode, answer: Answer) {
         self.asked.remove(&node.node_id());
         self.offer(node, &answer);
         if self.answers.len() >= MOST_KEPT {
-            self.answers.retain(|_, (at, _)| at.elapsed() < KEPT);
+            self.answers.retain(|_, (at, answer)| at.elapsed() < answer.kept());
         }
         if self.answers.len() < MOST_KEPT {
             self.answers.insert(node.node_id(), (Instant::now(), answer));
@@ -86,7 +99,7 @@ impl Resolver {
         match answer {
             Answer::Record(record) => offer(candidates, node, Some(record.as_ref().clone())),
             Answer::Without => offer(candidates, node, None),
-            Answer::Absent => {}
+            Answer::Silent => {}
         }
     }
 }
@@ -95,12 +108,18 @@ async fn ask(v4: V4, node: Enode) -> (Enode, Answer) {
     if let Some(record) = v4.record_of(&node).filter(|_| v4.is_bonded(&node)) {
         return (node, Answer::Record(Box::new(record)));
     }
-    let answer = match v4.request_record(node).await {
-        Some(record) => Answer::Record(Box::new(record)),
-        None if v4.is_bonded(&node) => Answer::Without,
-        None => Answer::Absent,
-    };
-    (node, answer)
+    for _ in 0..TRIES {
+        if let Some(record) = v4.request_record(node).await {
+            return (node, Answer::Record(Box::new(record)));
+        }
+        if !v4.is_bonded(&node) {
+            return (node, Answer::Silent);
+        }
+        if !v4.has_record(&node) {
+            return (node, Answer::Without);
+        }
+    }
+    (node, Answer::Silent)
 }
 
 /// Offers a node under the address that it is known to have.

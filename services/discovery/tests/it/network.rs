@@ -35,9 +35,17 @@ async fn find_each_other(protocols: &str, protocol: Protocol) {
     let target = B256::random();
     let mut expected: Vec<_> = ids.iter().copied().filter(|id| *id != nodes[3].id()).collect();
     expected.sort_by_key(|id| *id ^ target);
-    let found = nodes[3].client.lookup(target, protocol).await.expect("a lookup");
-    let found: Vec<_> = found.iter().map(|node| id_of(&node.enode)).collect();
-    assert_eq!(found[..8], expected[..8]);
+    let looking = async {
+        loop {
+            let found = nodes[3].client.lookup(target, protocol).await.expect("a lookup");
+            let found: Vec<_> = found.iter().map(|node| id_of(&node.enode)).collect();
+            // On a busy machine some do not answer in time.
+            if found.get(..8) == Some(&expected[..8]) {
+                return;
+            }
+        }
+    };
+    timeout(DEADLINE, looking).await.expect("the closest");
     let table = nodes[3].client.table().await.expect("a table");
     assert!(table.len() >= COUNT / 2 && table.is_sorted_by_key(|entry| entry.distance), "{table:?}");
     assert!(table.iter().any(|entry| entry.last_pong.is_some()), "{table:?}");
