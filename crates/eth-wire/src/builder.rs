@@ -69,10 +69,16 @@ impl ListBuilder {
         self.items = self.items.saturating_add(1);
     }
 
-    /// Appends the items of another list.
-    pub fn append(&mut self, other: &Self) {
-        self.buffer.extend_from_slice(other.buffer.get(HEADROOM..).unwrap_or_default());
-        self.items = self.items.saturating_add(other.items);
+    /// Appends what `push` does, unless the items would take more than `limit` bytes then. Says whether they do not.
+    pub fn push_within(&mut self, limit: usize, push: impl FnOnce(&mut Self)) -> bool {
+        let (length, items) = (self.buffer.len(), self.items);
+        push(self);
+        let fits = self.size() <= limit;
+        if !fits {
+            self.buffer.truncate(length);
+            self.items = items;
+        }
+        fits
     }
 
     /// Appends a byte string.

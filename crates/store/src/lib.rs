@@ -20,7 +20,7 @@ mod postgres;
 mod receipts;
 mod store;
 
-use store::{NOT_AT_GENESIS, STATE_IS_HELD};
+use store::{NOT_AT_GENESIS, STATE_IS_HELD, placed};
 
 pub use alloy_trie::TrieAccount;
 pub use embedded::{Durability, Options, open, open_temporary};
@@ -30,5 +30,5 @@ pub use offload::offloaded;
 pub use postgres::{PostgresOptions, is_postgres, open_at, open_postgres};
 pub use store::{
     AccountChange, Commit, FetchedState, GENESIS_KEY, HistoricBlock, StateChanges, Store, TableStats,
-    TransactionLocation, TrieFlush,
+    TransactionLocation, TrieFlush, next_page, successor,
 };

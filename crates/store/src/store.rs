@@ -4,7 +4,8 @@ use crate::StoreError;
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_trie::TrieAccount;
 use quintet_types::{
-    Account, BlockRef, Body, ExecutedBlock, Header, Receipts, RecoveredBlock, StateDiff, StateReader,
+    Account, AccountDiff, BlockRef, Body, ExecutedBlock, Header, Receipts, RecoveredBlock, StateDiff,
+    StateReader,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -237,7 +238,7 @@ pub trait Store: Send + Sync + 'static {
             let mut from = Some(B256::ZERO);
             while let Some(start) = from {
                 let page = self.base_slots(&account, &start, PAGE)?;
-                from = page.last().filter(|_| page.len() >= PAGE).and_then(|(last, _)| successor(last));
+                from = next_page(&page, PAGE);
                 slots.extend(page);
             }
         }
@@ -393,6 +394,27 @@ pub trait Store: Send + Sync + 'static {
 }
 
 /// The next hash in order; `None` after the last.
-fn successor(hash: &B256) -> Option<B256> {
+pub fn successor(hash: &B256) -> Option<B256> {
     U256::from_be_bytes(hash.0).checked_add(U256::ONE).map(B256::from)
+}
+
+/// Where the rows of the base go on behind a page of at most `most`; `None` if it was the last.
+pub fn next_page<T>(page: &[(B256, T)], most: usize) -> Option<B256> {
+    page.last().filter(|_| page.len() >= most).and_then(|(last, _)| successor(last))
+}
+
+/// What a block's change of an account is written as: the incarnation that its slots go under, zero when there are none, and
+/// whether the account gets a version. `floor` is the first block whose state is held.
+pub(crate) fn placed(block: BlockRef, change: &AccountDiff, floor: u64) -> Result<(u64, bool), StoreError> {
+    let incarnation = match &change.after {
+        Some(after) if !change.storage.is_empty() => after.incarnation,
+        None if !change.storage.is_empty() => {
+            let detail = "its diff has storage of an account that does not exist";
+            return Err(StoreError::Malformed { block, detail });
+        }
+        _ => 0,
+    };
+    // What only storage changed of has a version as well when it is of the base: that one names no address.
+    let of_base = floor > 0 && incarnation == floor;
+    Ok((incarnation, change.before != change.after || of_base))
 }

@@ -8,7 +8,7 @@ use crate::error::NodeError;
 use crate::interrupt::Interrupt;
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_trie::{EMPTY_ROOT_HASH, HashBuilder, Nibbles, TrieAccount};
-use quintet_store::{Store, StoreError};
+use quintet_store::{Store, StoreError, successor};
 use quintet_types::Account;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -74,10 +74,10 @@ impl<V> Window<V> {
 
     /// Fills up with leaves of the base. What fits of the versions must be there: they hide the base's.
     fn fill<L: Leaves<Value = V>>(&mut self, leaves: &L) -> Result<(), NodeError> {
-        let mut from = self.done.map_or(Some(B256::ZERO), successor);
+        let mut from = self.done.as_ref().map_or(Some(B256::ZERO), successor);
         while let Some(start) = from {
             let page = leaves.base(start)?;
-            from = page.last().and_then(|(last, _)| successor(*last));
+            from = page.last().and_then(|(last, _)| successor(last));
             for (key, value) in page {
                 if self.is_full_before(&key) {
                     self.complete = false;
@@ -110,11 +110,6 @@ fn root<L: Leaves>(held: usize, leaves: &L) -> Result<B256, NodeError> {
             return Ok(builder.root());
         }
     }
-}
-
-/// The next hash in order; `None` after the last.
-fn successor(hash: B256) -> Option<B256> {
-    U256::from_be_bytes(hash.0).checked_add(U256::ONE).map(B256::from)
 }
 
 /// The accounts of a state.

@@ -8,7 +8,7 @@ use super::keys;
 use super::tables::Table;
 use crate::codec;
 use crate::receipts;
-use crate::{AccountChange, HistoricBlock, StateChanges, StoreError};
+use crate::{AccountChange, HistoricBlock, StateChanges, StoreError, placed};
 use alloy_primitives::U256;
 use alloy_rlp::Encodable;
 use quintet_types::{BlockRef, Body, ExecutedBlock, RecoveredBlock};
@@ -152,17 +152,8 @@ impl BlockRows {
         let block = executed.block.block_ref();
         let mut changes = StateChanges::default();
         for (address, change) in &executed.diff.accounts {
-            let incarnation = match &change.after {
-                Some(after) if !change.storage.is_empty() => after.incarnation,
-                None if !change.storage.is_empty() => {
-                    let detail = "its diff has storage of an account that does not exist";
-                    return Err(StoreError::Malformed { block, detail });
-                }
-                _ => 0,
-            };
-            // What only storage changed of has a version as well when it is of the base: that one names no address.
-            let of_base = floor > 0 && incarnation == floor;
-            if change.before != change.after || of_base {
+            let (incarnation, has_version) = placed(block, change, floor)?;
+            if has_version {
                 let key = keys::account(address, block.number);
                 self.accounts.add(key, |out| codec::put_account(change.after.as_ref(), out));
             }

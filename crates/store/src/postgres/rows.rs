@@ -1,7 +1,7 @@
 //! The rows that blocks become, encoded on all cores before the transaction begins.
 
 use super::copy::Rows;
-use crate::{AccountChange, Commit, HistoricBlock, StateChanges, StoreError, codec, receipts};
+use crate::{AccountChange, Commit, HistoricBlock, StateChanges, StoreError, codec, placed, receipts};
 use alloy_consensus::{Transaction as _, Typed2718};
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_rlp::Encodable;
@@ -255,17 +255,8 @@ fn state_rows(executed: &ExecutedBlock, floor: u64) -> Result<(StateRows, StateC
     let mut rows = StateRows::default();
     let mut changes = StateChanges::default();
     for (address, change) in &executed.diff.accounts {
-        let incarnation = match &change.after {
-            Some(after) if !change.storage.is_empty() => after.incarnation,
-            None if !change.storage.is_empty() => {
-                let detail = "its diff has storage of an account that does not exist";
-                return Err(StoreError::Malformed { block, detail });
-            }
-            _ => 0,
-        };
-        // What only storage changed of has a version as well when it is of the base: that one names no address.
-        let of_base = floor > 0 && incarnation == floor;
-        if change.before != change.after || of_base {
+        let (incarnation, has_version) = placed(block, change, floor)?;
+        if has_version {
             let start = rows.account_rows.0.len();
             account_row(block.number, address, change.after.as_ref(), &mut rows.account_rows);
             rows.accounts.push((*address, start, rows.account_rows.0.len()));

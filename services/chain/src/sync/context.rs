@@ -144,8 +144,8 @@ impl Context {
     /// more.
     pub(crate) async fn synchronise(&self, plan: Plan, token: &CancellationToken) -> Result<(), SyncError> {
         let way = token.run_until_cancelled(self.way(&plan)).await;
-        if matches!(way.unwrap_or(Err(SyncError::Cancelled))?, Way::Snap) {
-            return self.synchronise_state(plan, token).await;
+        if let Way::Snap(head) = way.unwrap_or(Err(SyncError::Cancelled))? {
+            return self.synchronise_state(plan, *head, token).await;
         }
         let begin = token.run_until_cancelled(self.begin(&plan)).await;
         let tip = begin.unwrap_or(Err(SyncError::Cancelled))?;

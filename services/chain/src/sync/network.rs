@@ -75,6 +75,8 @@ pub enum Kind {
     Bodies,
     /// Receipts of blocks.
     Receipts,
+    /// Parts of a state.
+    State,
 }
 
 /// Why a request brought nothing.

@@ -112,6 +112,7 @@ impl Network for Peers {
             Kind::Headers => RequestKind::Headers,
             Kind::Bodies => RequestKind::Bodies,
             Kind::Receipts => RequestKind::Receipts,
+            Kind::State => RequestKind::AccountRange,
         };
         self.get(&peer).map_or(1, |peer| peer.capacity(kind, target))
     }

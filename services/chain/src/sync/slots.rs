@@ -1,4 +1,4 @@
-//! What each peer of a download is busy with, and how it did. No IO: times are told.
+//! What each peer is busy with in a sync, and how it did. No IO: times are told.
 
 use super::network::{Kind, PeerId, RequestError};
 use alloy_primitives::map::B256Map;
@@ -13,7 +13,7 @@ const MOST_STRIKES: u32 = 3;
 const MOST_EMPTY: u32 = 3;
 const REST: Duration = Duration::from_secs(10);
 
-/// The peers of a download.
+/// The peers of a sync.
 #[derive(Debug, Default)]
 pub(crate) struct Slots(B256Map<Slot>);
 
@@ -22,6 +22,7 @@ struct Slot {
     headers: Lane,
     bodies: Lane,
     receipts: Lane,
+    state: Lane,
     strikes: u32,
     excluded: bool,
 }
@@ -46,11 +47,20 @@ impl Slot {
             Kind::Headers => &mut self.headers,
             Kind::Bodies => &mut self.bodies,
             Kind::Receipts => &mut self.receipts,
+            Kind::State => &mut self.state,
         }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.lanes().iter().any(|lane| lane.asked > 0)
+    }
+
+    const fn lanes(&self) -> [&Lane; 4] {
+        [&self.headers, &self.bodies, &self.receipts, &self.state]
     }
 }
 
-/// What a failed request means for the download.
+/// What a failed request means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strike {
     /// The peer may be asked again.
@@ -92,14 +102,22 @@ impl Slots {
 
     /// Whether the peer is asked for something.
     pub(crate) fn is_busy(&self, peer: PeerId) -> bool {
-        let busy = |slot: &Slot| slot.headers.asked + slot.bodies.asked + slot.receipts.asked > 0;
-        self.0.get(&peer).is_some_and(busy)
+        self.0.get(&peer).is_some_and(Slot::is_busy)
+    }
+
+    /// Forgets peers that are gone, once nothing of theirs is under way.
+    pub(crate) fn retain(&mut self, peers: &[PeerId]) {
+        self.0.retain(|peer, slot| slot.is_busy() || peers.contains(peer));
+    }
+
+    /// Whether some peer is not asked again.
+    pub(crate) fn is_any_excluded(&self) -> bool {
+        self.0.values().any(|slot| slot.excluded)
     }
 
     /// Whether some peer is left in peace for the moment.
     pub(crate) fn is_any_resting(&self, now: Instant) -> bool {
-        let rests = |slot: &Slot| [&slot.headers, &slot.bodies, &slot.receipts].iter().any(|l| l.rests(now));
-        self.0.values().any(rests)
+        self.0.values().any(|slot| slot.lanes().iter().any(|lane| lane.rests(now)))
     }
 
     /// A request was sent.

@@ -7,13 +7,9 @@ use quintet_eth_wire::{
 use quintet_store::{Store, StoreError};
 use quintet_trie::EMPTY_ROOT_HASH;
 
-/// What the headers around a list take at most, and a request's id.
-const AROUND: usize = 64;
-
-/// Whether so many more bytes leave the message one that is taken: peers break off at a longer one.
-fn fits(list: &ListBuilder, more: usize) -> bool {
-    list.size().saturating_add(more).saturating_add(AROUND) <= MAX_MESSAGE_SIZE
-}
+/// Bytes of an answer's items at most, with room for the headers around them and a request's id: peers break off at a longer
+/// message.
+const LONGEST: usize = MAX_MESSAGE_SIZE - 64;
 
 /// The bodies of blocks, in the order asked for, up to one that is not held.
 ///
@@ -26,10 +22,9 @@ pub(super) fn bodies(store: &dyn Store, hashes: &[B256]) -> Result<ListBuilder, 
             break;
         }
         let Some(body) = store.body(hash)? else { break };
-        if !fits(&list, alloy_rlp::Encodable::length(&body)) {
+        if !list.push_within(LONGEST, |list| list.push(&body)) {
             break;
         }
-        list.push(&body);
     }
     Ok(list)
 }
@@ -56,12 +51,9 @@ pub(super) fn receipts(
             }
             None => break,
         };
-        let mut one = ListBuilder::new();
-        one.push_receipts(version, &receipts);
-        if !fits(&list, one.size()) {
+        if !list.push_within(LONGEST, |list| list.push_receipts(version, &receipts)) {
             break;
         }
-        list.append(&one);
     }
     Ok(list)
 }

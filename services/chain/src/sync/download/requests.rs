@@ -6,8 +6,8 @@ use crate::sync::SyncError;
 use crate::sync::ancestor::SealedHeader;
 use crate::sync::context::{limited, sealed};
 use crate::sync::headers::Ask;
-use crate::sync::network::{Kind, PeerId, Start};
-use crate::sync::parts::with_roots;
+use crate::sync::network::{Kind, PeerId, RequestError, Start};
+use crate::sync::parts::{Part, with_roots};
 use futures::FutureExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ const MAX_BODIES: usize = 128;
 const MAX_RECEIPTS: usize = 256;
 /// What a request is sized to take.
 const TARGET_ROUND_TRIP: Duration = Duration::from_secs(2);
+
 impl Download<'_> {
     /// Asks whoever is free for what is wanted.
     pub(super) fn send_requests(&mut self) -> Result<(), SyncError> {
@@ -90,12 +91,8 @@ impl Download<'_> {
         let (network, patience) = (Arc::clone(&self.context.network), self.patience);
         let hashes = asked.iter().map(SealedHeader::hash).collect();
         let task = async move {
-            let result = limited("bodies", patience, network.bodies(peer, hashes)).await;
-            let result = match result {
-                Ok(bodies) => with_roots(bodies, |body| body).await,
-                Err(error) => Err(error),
-            };
-            Done::Bodies(Answer { peer, asked, result })
+            let bodies = limited("bodies", patience, network.bodies(peer, hashes)).await;
+            Done::Bodies(answered(peer, asked, bodies, |body| body).await)
         };
         self.tasks.push(task.boxed());
         true
@@ -113,12 +110,8 @@ impl Download<'_> {
         let (network, patience) = (Arc::clone(&self.context.network), self.patience);
         let hashes = asked.iter().map(SealedHeader::hash).collect();
         let task = async move {
-            let result = limited("receipts", patience, network.receipts(peer, hashes)).await;
-            let result = match result {
-                Ok(receipts) => with_roots(receipts, RootedReceipts::new).await,
-                Err(error) => Err(error),
-            };
-            Done::Receipts(Answer { peer, asked, result })
+            let receipts = limited("receipts", patience, network.receipts(peer, hashes)).await;
+            Done::Receipts(answered(peer, asked, receipts, RootedReceipts::new).await)
         };
         self.tasks.push(task.boxed());
         true
@@ -131,4 +124,18 @@ impl Download<'_> {
         }
         self.context.network.capacity(peer, kind, TARGET_ROUND_TRIP).max(1)
     }
+}
+
+/// An answer with the roots of what came.
+async fn answered<T: Send + 'static, P: Part>(
+    peer: PeerId,
+    asked: Vec<SealedHeader>,
+    came: Result<Vec<T>, RequestError>,
+    part: fn(T) -> P,
+) -> Answer<P> {
+    let result = match came {
+        Ok(came) => with_roots(came, part).await,
+        Err(error) => Err(error),
+    };
+    Answer { peer, asked, result }
 }

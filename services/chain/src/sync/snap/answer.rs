@@ -1,12 +1,12 @@
 //! Answers to requests for a state, checked against its root: what comes out of here is part of the state that was asked for.
 
-use super::ask::{Ask, SlotsOf};
+use super::ask::SlotsOf;
 use crate::error::ChainError;
 use crate::sync::network::Fault;
 use alloy_primitives::map::B256Set;
 use alloy_primitives::{B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use quintet_eth_wire::{AccountData, AccountRange, SlotData, StorageRanges};
-use quintet_store::Store;
+use quintet_store::{Store, successor};
 use quintet_trie::{EMPTY_ROOT_HASH, TrieAccount, verify_range};
 
 /// What an answer is worth.
@@ -57,11 +57,6 @@ fn wrong(what: &'static str, reason: &dyn ToString) -> Refused {
     Refused::Fault(Fault::WrongState { what, reason: reason.to_string() })
 }
 
-/// The hash that follows; `None` behind the last.
-pub(crate) fn following(hash: &B256) -> Option<B256> {
-    U256::from_be_bytes(hash.0).checked_add(U256::from(1)).map(B256::from)
-}
-
 /// The hash before; `None` before the first.
 pub(crate) fn preceding(hash: &B256) -> Option<B256> {
     U256::from_be_bytes(hash.0).checked_sub(U256::from(1)).map(B256::from)
@@ -92,7 +87,7 @@ pub(crate) fn accounts(
     let more =
         verify_range(root, &origin, &keys, &values, &proof).map_err(|error| wrong("accounts", &error))?;
     let last = keys.last().filter(|last| **last < limit && more);
-    let next = last.and_then(following);
+    let next = last.and_then(successor);
     accounts.retain(|(hash, _)| *hash <= limit);
     let mut codes: Vec<B256> = accounts.iter().map(|(_, account)| account.code_hash).collect();
     codes.sort_unstable();
@@ -141,7 +136,7 @@ pub(crate) fn slots(
         }
         let more =
             verify_range(*root, &origin, &keys, &values, proof).map_err(|error| wrong("slots", &error))?;
-        found.next = keys.last().filter(|_| more).and_then(following);
+        found.next = keys.last().filter(|_| more).and_then(successor);
         found.lists.push(list.iter().map(slot).collect::<Result<_, _>>()?);
     }
     Ok(Answer::Good(found))
@@ -189,16 +184,4 @@ pub(crate) fn nodes(asked: &[B256], nodes: Vec<Bytes>) -> Result<Answer<Vec<(usi
 /// Whether an account has slots.
 pub(crate) fn has_slots(account: &TrieAccount) -> bool {
     account.storage_root != EMPTY_ROOT_HASH
-}
-
-impl Ask {
-    /// What the answer is called among faults.
-    pub(crate) const fn kind(&self) -> &'static str {
-        match self {
-            Self::Accounts { .. } => "account_range",
-            Self::Slots { .. } => "storage_ranges",
-            Self::Codes(_) => "byte_codes",
-            Self::Nodes(_) => "trie_nodes",
-        }
-    }
 }

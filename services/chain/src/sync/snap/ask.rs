@@ -50,6 +50,18 @@ pub(crate) enum Ask {
     Nodes(Vec<NodeAt>),
 }
 
+impl Ask {
+    /// Its name among metrics.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Accounts { .. } => "account_range",
+            Self::Slots { .. } => "storage_ranges",
+            Self::Codes(_) => "byte_codes",
+            Self::Nodes(_) => "trie_nodes",
+        }
+    }
+}
+
 /// The paths of a request for nodes, as snap/1 groups them: those of the account trie by themselves, those of a storage trie
 /// behind the account's hash.
 pub(crate) fn path_sets(nodes: &[NodeAt]) -> Vec<Vec<Bytes>> {

@@ -2,9 +2,9 @@
 
 use super::progress::Progress;
 use crate::error::ChainError;
-use crate::sync::snap::answer::{following, has_slots};
+use crate::sync::snap::answer::has_slots;
 use alloy_primitives::{B256, Bytes};
-use quintet_store::{FetchedState, Store};
+use quintet_store::{FetchedState, Store, next_page};
 use quintet_trie::{Builder, Owner, TrieAccount};
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +30,7 @@ pub(crate) fn build(store: &dyn Store, token: &CancellationToken) -> Result<Opti
     let mut next = Some(B256::ZERO);
     while let Some(from) = next {
         let page = store.base_accounts(&from, PAGE)?;
-        next = page.last().filter(|_| page.len() == PAGE).and_then(|(hash, _)| following(hash));
+        next = next_page(&page, PAGE);
         for (hash, mut account) in page {
             if token.is_cancelled() {
                 return Ok(None);
@@ -75,7 +75,7 @@ impl Batch<'_> {
         let mut next = Some(B256::ZERO);
         while let Some(from) = next {
             let page = self.store.base_slots(&account, &from, PAGE)?;
-            next = page.last().filter(|_| page.len() == PAGE).and_then(|(hash, _)| following(hash));
+            next = next_page(&page, PAGE);
             for (hash, value) in page {
                 slots.push(&hash, &alloy_rlp::encode(value), &mut |key, node| self.add(key, node));
             }

@@ -2,7 +2,7 @@
 //!
 //! Whatever ends it, what was written stays, and the next one goes on from there, with the state of another block if need be.
 
-use super::answer::{self, Accounts, Answer, Refused, Slots};
+use super::answer::{self, Accounts, Answer, Refused};
 use super::ask::{Ask, NodeAt, path_sets};
 use super::build::build;
 use super::heal::{Healer, MOST_NODES};
@@ -13,9 +13,9 @@ use crate::chain::Chain;
 use crate::error::ChainError;
 use crate::sync::choose::Plan;
 use crate::sync::context::{Context, limited};
-use crate::sync::network::{Network, PeerId, RequestError};
+use crate::sync::network::{Kind, Network, PeerId, RequestError};
+use crate::sync::slots::{Slots, Strike};
 use crate::sync::{SyncError, report_fault};
-use alloy_primitives::map::B256Map;
 use alloy_primitives::{B256, Bytes};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -28,10 +28,6 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// Requests that one peer has at a time. More than one, so that it is not idle while an answer is checked.
-const IN_FLIGHT: usize = 2;
-/// A peer whose requests timed out so often, one after the other, is not asked again.
-const MOST_STRIKES: u32 = 3;
 /// Bytes after which an answer should end (geth's `maxRequestSize`).
 const ANSWER_BYTES: u64 = 512 << 10;
 /// Bytes that wait to be written before they are.
@@ -53,19 +49,10 @@ pub(super) enum Ended {
     Stale,
 }
 
-/// What a peer is busy with, and how it did.
-#[derive(Debug, Default)]
-struct Slot {
-    asked: usize,
-    strikes: u32,
-    /// It does not have the state, or is not to be asked again.
-    excluded: bool,
-}
-
 /// What came.
 enum Found {
     Accounts(Accounts),
-    Slots(Slots),
+    Slots(answer::Slots),
     Codes(Vec<(B256, Bytes)>),
     Nodes(Vec<(usize, Bytes)>),
 }
@@ -110,7 +97,8 @@ pub(super) struct Fetch<'a> {
     pivot: BlockRef,
     root: B256,
     pass: Pass,
-    slots: B256Map<Slot>,
+    /// Who does not have the state is excluded.
+    slots: Slots,
     tasks: FuturesUnordered<BoxFuture<'static, Done>>,
     report: Report,
     written: Instant,
@@ -144,7 +132,7 @@ pub(super) async fn fetch_state(
         pivot,
         root,
         pass,
-        slots: B256Map::default(),
+        slots: Slots::default(),
         tasks: FuturesUnordered::new(),
         report,
         written: Instant::now(),
@@ -172,9 +160,7 @@ async fn on_store<T: Send + 'static>(
     context: &Context,
     work: impl FnOnce(&dyn Store) -> Result<T, ChainError> + Send + 'static,
 ) -> Result<T, SyncError> {
-    let store = Arc::clone(&context.chain.store);
-    let done = tokio::task::spawn_blocking(move || work(store.as_ref())).await;
-    done.map_err(ChainError::from).and_then(|done| done).map_err(SyncError::Node)
+    context.blocking(move |chain| work(chain.store.as_ref())).await
 }
 
 impl Fetch<'_> {
@@ -225,10 +211,7 @@ impl Fetch<'_> {
             Pass::Ranges(ranges) => format!("{:.2}% of the accounts' range", ranges.share() * 100.0),
             Pass::Healing(healer) => {
                 let Missing { nodes, codes } = healer.missing();
-                format!(
-                    "healing: {} nodes came, {nodes} and {codes} codes known to be missing",
-                    healer.healed()
-                )
+                format!("healing: {nodes} nodes and {codes} codes known to be missing")
             }
         }
     }
@@ -243,7 +226,6 @@ impl Fetch<'_> {
             }
             Pass::Healing(healer) => (healer.take_out(), true),
         };
-        part.code.dedup_by(|one, other| one.0 == other.0);
         part.meta.push(self.report.wrote(&part, healing).record());
         self.written = Instant::now();
         on_store(self.context, move |store| Ok(store.write_fetched(part)?)).await
@@ -267,23 +249,21 @@ impl Fetch<'_> {
             return Ok(None);
         }
         // Whoever still has a state has one that is newer.
-        let tried = self.slots.values().any(|slot| slot.excluded);
-        if tried { Ok(Some(Ended::Stale)) } else { Err(SyncError::NoState) }
+        if self.slots.is_any_excluded() { Ok(Some(Ended::Stale)) } else { Err(SyncError::NoState) }
     }
 
     fn send_requests(&mut self) {
         let network = Arc::clone(&self.context.network);
         let mut peers: Vec<PeerId> =
             network.peers().iter().filter(|peer| peer.snap).map(|peer| peer.id).collect();
-        self.slots.retain(|peer, slot| slot.asked > 0 || peers.contains(peer));
+        self.slots.retain(&peers);
         // Who was silent is asked last.
-        peers.sort_by_key(|peer| self.slots.get(peer).map_or(0, |slot| slot.strikes));
+        peers.sort_by_key(|peer| self.slots.strikes(*peer));
+        let now = Instant::now();
         for peer in peers {
-            let slot = self.slots.entry(peer).or_default();
-            let most = if slot.strikes > 0 { 1 } else { IN_FLIGHT };
-            while !slot.excluded && slot.asked < most {
+            while self.slots.free(peer, Kind::State, now) > 0 {
                 let Some(ask) = self.pass.ask() else { return };
-                slot.asked += 1;
+                self.slots.ask(peer, Kind::State);
                 let chain = Arc::clone(&self.context.chain);
                 let request = (Arc::clone(&network), chain, self.root, self.patience);
                 self.tasks.push(perform(request, peer, ask).boxed());
@@ -292,29 +272,25 @@ impl Fetch<'_> {
     }
 
     async fn take_in(&mut self, Done { peer, ask, result }: Done) -> Result<(), SyncError> {
-        let slot = self.slots.entry(peer).or_default();
-        slot.asked = slot.asked.saturating_sub(1);
+        self.slots.end(peer, Kind::State);
         let failure = match result {
             Ok(Answer::Good(found)) => {
-                slot.strikes = 0;
+                self.slots.answered(peer);
                 return self.take(ask, found).await;
             }
             Ok(Answer::Nothing) => {
                 tracing::debug!(%peer, pivot = self.pivot.number, kind = ask.kind(), "peer has not got the state");
-                slot.excluded = true;
+                self.slots.exclude(peer);
                 None
             }
-            Err(Failure::Request(RequestError::Timeout)) => {
-                slot.strikes += 1;
-                slot.excluded |= slot.strikes >= MOST_STRIKES;
-                None
-            }
-            Err(Failure::Request(RequestError::Gone | RequestError::Malformed(_))) => {
-                slot.excluded = true;
+            Err(Failure::Request(error)) => {
+                if self.slots.strike(peer, &error) == Strike::Stalling {
+                    self.slots.exclude(peer);
+                }
                 None
             }
             Err(Failure::Refused(Refused::Fault(fault))) => {
-                slot.excluded = true;
+                self.slots.exclude(peer);
                 report_fault(self.context.network.as_ref(), peer, &fault);
                 None
             }

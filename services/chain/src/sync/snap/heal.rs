@@ -7,7 +7,6 @@
 //! slots and codes. So a node that is not the wanted one is deleted before anything below it changes, and the one in its place is
 //! written after all below it. Then it does not matter that the wanted state may be another one next time.
 
-use super::answer::following;
 use super::ask::NodeAt;
 use super::report::Missing;
 use super::stale::{stale_entries, stale_nodes};
@@ -16,7 +15,7 @@ use alloy_primitives::map::{B256Map, B256Set, HashMap};
 use alloy_primitives::{B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
 use alloy_rlp::Decodable;
 use alloy_trie::nodes::TrieNode;
-use quintet_store::{FetchedState, Store};
+use quintet_store::{FetchedState, Store, successor};
 use quintet_trie::{EMPTY_ROOT_HASH, Nibbles, Owner, TrieAccount, TrieError, node_key, storage_prefix};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,8 +51,6 @@ pub(crate) struct Healer {
     waiting: B256Map<Vec<Place>>,
     /// Codes that came, and may not be written yet.
     arrived: B256Set,
-    /// Nodes that came.
-    healed: u64,
     /// Nodes that are pending and did not come.
     absent: usize,
     out: Out,
@@ -94,11 +91,6 @@ impl Healer {
     /// Whether the state is the wanted one, once [`Self::take_out`]'s last is written.
     pub(crate) fn is_done(&self) -> bool {
         self.pending.is_empty()
-    }
-
-    /// Nodes that came so far.
-    pub(crate) const fn healed(&self) -> u64 {
-        self.healed
     }
 
     /// Nodes and codes that are known to be missing, those that somebody is asked for included.
@@ -152,7 +144,6 @@ impl Healer {
         for (NodeAt { owner, path, .. }, rlp) in found {
             let place = (owner, path);
             let Some(pending) = self.pending.get_mut(&place) else { continue };
-            self.healed += 1;
             self.absent = self.absent.saturating_sub(1);
             let mut below = Below::default();
             self.out.replace(&owner, &path, &rlp, &mut below)?;
@@ -271,7 +262,7 @@ impl Out {
         for (from, to) in entries {
             // Slots go with their accounts; the nodes of their tries must not outlive them either.
             let nodes =
-                (storage_prefix(&from).to_vec(), following(&to).map(|next| storage_prefix(&next).to_vec()));
+                (storage_prefix(&from).to_vec(), successor(&to).map(|next| storage_prefix(&next).to_vec()));
             self.state.wiped_nodes.push(nodes);
             self.state.wiped_accounts.push((from, to));
         }

@@ -28,6 +28,7 @@ mod ranges;
 mod report;
 mod stale;
 
+use super::ancestor::SealedHeader;
 use super::choose::Plan;
 use super::context::Context;
 use super::network::{Fault, HeadersRequest, Start};
@@ -45,8 +46,8 @@ pub(crate) const PIVOT_DISTANCE: u64 = 64;
 pub(crate) enum Way {
     /// Every block is executed.
     Full,
-    /// By the state of a pivot.
-    Snap,
+    /// By the state of a pivot below this head of the master's.
+    Snap(Box<SealedHeader>),
 }
 
 impl Context {
@@ -64,10 +65,11 @@ impl Context {
         if !begun && self.chain.head().block.number > 0 {
             return Ok(Way::Full);
         }
-        let highest = self.head_of(&plan.master, plan.patience).await?.inner().number;
+        let head = self.head_of(&plan.master, plan.patience).await?;
+        let highest = head.inner().number;
         let offered = self.network.peers().iter().any(|peer| peer.snap);
         match (begun, offered, highest > PIVOT_DISTANCE) {
-            (_, true, true) => Ok(Way::Snap),
+            (_, true, true) => Ok(Way::Snap(Box::new(head))),
             (true, ..) => Err(SyncError::NoState),
             (false, offered, _) => {
                 let reason = if offered { "the chain is short" } else { "no peer offers snap/1" };
@@ -85,17 +87,18 @@ impl Context {
         Ok(())
     }
 
-    /// Fetches the master's chain up to a pivot, and the pivot's state.
+    /// Fetches the master's chain up to a pivot below its head, and the pivot's state.
     pub(crate) async fn synchronise_state(
         &self,
         mut plan: Plan,
+        mut head: SealedHeader,
         token: &CancellationToken,
     ) -> Result<(), SyncError> {
         self.blocking(Chain::begin_fetching_state).await?;
         let mut before = None;
         loop {
             let master = plan.master;
-            let chosen = token.run_until_cancelled(self.pivot(&plan)).await;
+            let chosen = token.run_until_cancelled(self.pivot(&plan, &head)).await;
             let (pivot, root) = chosen.unwrap_or(Err(SyncError::Cancelled))?;
             if before.replace(pivot) == Some(pivot) {
                 tracing::warn!(
@@ -116,15 +119,16 @@ impl Context {
                     let now = self.network.peers().into_iter().find(|peer| peer.id == master.id);
                     plan.master = now.ok_or(SyncError::Gone(master.id))?;
                     tracing::debug!(pivot = pivot.number, "The pivot is too old, looking for a newer one");
+                    let newest = token.run_until_cancelled(self.head_of(&plan.master, plan.patience)).await;
+                    head = newest.unwrap_or(Err(SyncError::Cancelled))?;
                 }
             }
         }
     }
 
     /// The pivot of the master's chain, and the root of its state. That it is part of a sound chain is for the history to show.
-    async fn pivot(&self, plan: &Plan) -> Result<(BlockRef, B256), SyncError> {
+    async fn pivot(&self, plan: &Plan, head: &SealedHeader) -> Result<(BlockRef, B256), SyncError> {
         let Plan { master, patience, .. } = plan;
-        let head = self.head_of(master, *patience).await?;
         if master.head.number.is_some_and(|claimed| claimed != head.inner().number) {
             return Err(SyncError::Fault(master.id, Fault::WrongAnnouncement));
         }

@@ -4,12 +4,12 @@
 //! transaction, so that what is behind the cursors is there after a restart. Accounts and slots may come from the states of
 //! several blocks, as the pivot moves while they are fetched; to make one state of them is the healer's part.
 
-use super::answer::{Accounts, Slots, following, has_slots, preceding};
+use super::answer::{Accounts, Slots, has_slots, preceding};
 use super::ask::{Ask, SlotsOf};
 use super::progress::TaskRecord;
 use alloy_primitives::map::{B256Map, B256Set};
 use alloy_primitives::{B256, Bytes, U256};
-use quintet_store::FetchedState;
+use quintet_store::{FetchedState, successor};
 use quintet_trie::TrieAccount;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -248,7 +248,7 @@ impl Task {
         for part in self.parts.keys() {
             let before = preceding(part).filter(|before| from.is_some_and(|from| from <= *before));
             ranges.extend(from.zip(before));
-            from = following(part);
+            from = successor(part);
         }
         ranges.extend(from.filter(|from| *from <= end).map(|from| (from, end)));
         ranges
