@@ -13,10 +13,13 @@ use tokio::time::timeout;
 
 /// How long discovery may take to sign a record.
 const ANNOUNCE: Duration = Duration::from_secs(5);
+/// How often discovery is told where it is asked for nothing: it may have been away.
+const REPEAT: Duration = Duration::from_secs(10);
 /// An entry of the record that says no more than that it is there.
 const PRESENT: &[u8] = &[alloy_rlp::EMPTY_LIST_CODE];
 
-/// Takes candidates from discovery for as long as they have our fork id, and again when discovery was away.
+/// Tells discovery our fork id, and takes candidates that have it, where they are wanted; all again when the fork id is another, or
+/// discovery was away.
 pub(super) async fn find(discovery: DiscoveryClient, hub: &Hub, found: &mpsc::Sender<Enode>) {
     let [first, most] = hub.settings.limits.reconnect;
     let mut pause = first;
@@ -29,6 +32,11 @@ pub(super) async fn find(discovery: DiscoveryClient, hub: &Hub, found: &mpsc::Se
         let Ok(status) = statuses.wait_for(Option::is_some).await.map(|status| *status) else { return };
         let fork = status.map(|status| fork(&status));
         announce(&discovery, hub, fork).await;
+        if !hub.settings.discover {
+            // The time over, or another fork id: both lead to the same.
+            let _ = timeout(REPEAT, other_fork(&mut statuses, fork)).await;
+            continue;
+        }
         match discovery.candidates(fork).await {
             Ok(mut candidates) => loop {
                 let next = tokio::select! {

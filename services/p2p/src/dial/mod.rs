@@ -43,9 +43,8 @@ impl Dialer {
     /// Dials until shutdown.
     pub(crate) async fn run(self) -> Result<(), Infallible> {
         let (sender, mut found) = mpsc::channel(CANDIDATES);
-        let discovery = self.discovery.clone().filter(|_| self.hub.settings.discover);
         let finding = async {
-            match discovery {
+            match self.discovery.clone() {
                 Some(discovery) => candidates::find(discovery, &self.hub, &sender).await,
                 None => std::future::pending().await,
             }

@@ -104,8 +104,27 @@ impl Peers {
     }
 
     fn lacking(&self, hash: &B256) -> Vec<Arc<Peer>> {
-        self.list().into_iter().filter(|peer| !peer.has_block(hash)).collect()
+        let wanted = |peer: &Arc<Peer>| !peer.has_block(hash) && takes_blocks(&peer.name);
+        self.list().into_iter().filter(wanted).collect()
     }
+}
+
+/// Whether a client of this name takes blocks by gossip. geth from 1.14 on and reth know no chain that is not merged, and
+/// break off, though every version of `eth` has the messages; they stay as peers that fetch and serve.
+fn takes_blocks(name: &str) -> bool {
+    let mut parts = name.split('/');
+    match parts.next() {
+        Some("reth") => false,
+        // Between the name and the version there may be one that the operator gave.
+        Some("Geth") => parts.find_map(release).is_none_or(|release| release < (1, 14)),
+        _ => true,
+    }
+}
+
+/// Major and minor number of a version such as `v1.17.6-stable`.
+fn release(version: &str) -> Option<(u32, u32)> {
+    let (major, rest) = version.strip_prefix('v')?.split_once('.')?;
+    Some((major.parse().ok()?, rest.split('.').next()?.parse().ok()?))
 }
 
 /// Sends the same message to several peers: once over each link and in each version.
@@ -129,10 +148,30 @@ fn tell(peers: &[Arc<Peer>], block: B256, id: EthMessageId, what: &'static str, 
 
 #[cfg(test)]
 mod tests {
-    use super::whole_block_share;
+    use super::{takes_blocks, whole_block_share};
 
     #[test]
     fn the_share_is_the_square_root() {
         assert_eq!([0, 1, 2, 3, 4, 8, 9, 50, 200].map(whole_block_share), [0, 1, 1, 1, 2, 2, 3, 7, 14]);
+    }
+
+    #[test]
+    fn clients_that_break_off_at_blocks_are_told_of_none() {
+        for (name, is_told) in [
+            ("Geth/v1.8.27-stable-4bcc0a37/linux-amd64/go1.10.4", true),
+            ("Geth/v1.13.15-stable/linux-amd64/go1.21", true),
+            ("Geth/v1.14.0-stable/linux-amd64/go1.22", false),
+            ("Geth/v1.17.6-unstable/linux-amd64/go1.25.5", false),
+            ("Geth/vault.7/v1.17.6-stable/linux-amd64/go1.25.5", false),
+            ("Geth/v2.0.0/linux-amd64", false),
+            ("Geth/ours", true),
+            ("CoreGeth/v1.12.20-stable/linux-amd64/go1.21", true),
+            ("reth/v1.8.2-9c30bf7/x86_64-unknown-linux-gnu", false),
+            ("besu/v25.7.0/linux-x86_64/openjdk-java-21", true),
+            ("Quintet/v0.1.0/linux-x86_64/rust1.95.0", true),
+            ("", true),
+        ] {
+            assert_eq!(takes_blocks(name), is_told, "{name}");
+        }
     }
 }
