@@ -18,7 +18,7 @@ setup:
 
 ## Unit, property, contract, vector and end-to-end tests.
 rust: bins
-	cargo test --workspace --locked
+	cargo test --workspace --locked --no-fail-fast
 
 ## Every program, where the tests look for them.
 bins:
