@@ -53,13 +53,10 @@ struct Stats {
     /// The first block whose state is held, where that is not genesis.
     first_state: Option<u64>,
     tables: Vec<TableStats>,
-    rows: u64,
-    bytes: u64,
 }
 
 impl Stats {
     fn of(store: &dyn Store, location: String, engine: &'static str) -> Result<Self, NodeError> {
-        let tables = store.stats()?;
         let spec = genesis::stored_spec(store)?;
         Ok(Self {
             location,
@@ -69,13 +66,17 @@ impl Stats {
             head: store.head()?,
             trie: store.trie_block()?,
             first_state: Some(store.first_state()?).filter(|first| *first > 0),
-            rows: tables.iter().map(|table| table.entries).sum(),
-            bytes: tables.iter().map(|table| table.bytes).sum(),
-            tables,
+            tables: store.stats()?,
         })
     }
 
+    /// Rows and bytes of all tables.
+    fn sum(&self) -> (u64, u64) {
+        self.tables.iter().fold((0, 0), |(rows, bytes), table| (rows + table.entries, bytes + table.bytes))
+    }
+
     fn json(&self) -> Value {
+        let (rows, bytes) = self.sum();
         let block = |block: Option<BlockRef>| {
             block.map(|block| json!({ "number": block.number, "hash": block.hash }))
         };
@@ -84,7 +85,7 @@ impl Stats {
         let mut stats = json!({
             "store": self.location, "engine": self.engine, "chain_id": self.chain_id,
             "genesis": self.genesis, "head": block(self.head), "trie": block(self.trie),
-            "tables": self.tables.iter().map(table).collect::<Vec<_>>(), "rows": self.rows, "bytes": self.bytes,
+            "tables": self.tables.iter().map(table).collect::<Vec<_>>(), "rows": rows, "bytes": bytes,
         });
         if let (Some(first), Some(stats)) = (self.first_state, stats.as_object_mut()) {
             stats.insert("first_state".to_owned(), first.into());
@@ -108,7 +109,8 @@ impl Stats {
         for table in &self.tables {
             let _ = writeln!(text, "{:24} {:>14} {:>18}", table.name, table.entries, table.bytes);
         }
-        let _ = write!(text, "{:24} {:>14} {:>18}", "sum", self.rows, self.bytes);
+        let (rows, bytes) = self.sum();
+        let _ = write!(text, "{:24} {rows:>14} {bytes:>18}", "sum");
         text
     }
 }

@@ -364,7 +364,7 @@ fn create_returns_the_code() {
 
 /// Prints what a call costs, beside revm alone; run with `--ignored --nocapture`.
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: it prints times and asserts none; with `--ignored --nocapture`"]
 fn measure_calls() {
     // A loop of 1,000 keccaks of 32 bytes.
     let keccaks = bytes!("6103e8 5b 60205f20 5f52 600190 03 80 6003 57 60205ff3");

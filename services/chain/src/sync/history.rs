@@ -32,8 +32,11 @@ impl Sync {
         pivot: BlockRef,
         token: &CancellationToken,
     ) -> Result<(), NoHistory> {
-        let found = self.context.network.peers().into_iter().find(|peer| peer.id == master);
-        let master = found.ok_or_else(|| NoHistory(format!("there is no peer {master}")))?;
+        let master = self
+            .context
+            .network
+            .peer(master)
+            .ok_or_else(|| NoHistory(format!("there is no peer {master}")))?;
         let plan = Plan { master, patience: PATIENCE, doubtful: Vec::new() };
         let fetched = self.context.fetch_history(plan, pivot, token).await;
         self.context.status.end();

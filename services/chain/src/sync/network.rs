@@ -259,6 +259,11 @@ pub trait Network: Send + Sync + 'static {
     /// Those that are there.
     fn peers(&self) -> Vec<PeerView>;
 
+    /// One of them.
+    fn peer(&self, id: PeerId) -> Option<PeerView> {
+        self.peers().into_iter().find(|peer| peer.id == id)
+    }
+
     /// What happens from now on. It may miss something: who follows it looks at [`Network::peers`] now and then.
     fn changes(&self) -> BoxStream<'static, Change>;
 

@@ -368,7 +368,7 @@ async fn a_clique_chain_that_besu_signed() {
 
 /// How fast a sync is against an import of the same chain. It takes real time, and asserts nothing of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: it prints times and asserts none; with `--ignored --nocapture`"]
 async fn rate_against_import() {
     for (name, options, count) in [
         ("full blocks", Options { transactions: 100, ..Options::benchmark(Network::Ethash) }, 300),

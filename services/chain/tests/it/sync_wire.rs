@@ -125,7 +125,7 @@ async fn a_node_syncs_from_another_and_then_follows_it() {
 
 /// The sync of a node from another, against an import of the same chain. It asserts nothing of the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: it prints times and asserts none; with `--ignored --nocapture`"]
 async fn rate_over_the_wire() {
     for (name, options, count) in [
         ("full blocks", Options { transactions: 100, ..Options::benchmark(Network::Ethash) }, 300),

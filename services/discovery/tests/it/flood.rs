@@ -139,7 +139,7 @@ fn measure(to: SocketAddr, kind: Kind) -> (f64, f64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
+#[ignore = "a measurement: it prints times and asserts none; with `--ignored --nocapture`"]
 async fn flood() {
     for protocols in ["v4", "v4 v5"] {
         let node = Node::start(settings(protocols, &[])).await;

@@ -18,7 +18,6 @@ use quintet_proto::discovery::v1 as proto;
 use quintet_service::Service;
 use quintet_service::grpc::Transport;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::BroadcastStream;
@@ -187,12 +186,7 @@ async fn nodiscover_dials_static_nodes_alone_and_looks_them_up() {
     assert_eq!(one.up().await.peer, other.id());
     assert!(subscriptions.recv().now_or_never().is_none(), "no candidates are asked for");
     // Others may still read which chain it is on.
-    let told = async {
-        while discovery.entries.lock().is_empty() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, told).await.expect("told in time");
+    ours.until("an announcement", || !discovery.entries.lock().is_empty()).await;
     assert_eq!(discovery.announced(), ForkId { hash: ForkHash(status_at(0).fork_hash), next: 1_150_000 });
 }
 

@@ -101,7 +101,7 @@ impl Node {
         found.unwrap_or_else(|_| panic!("never {count} peers"))
     }
 
-    async fn until(&self, what: &str, holds: impl Fn() -> bool) {
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let waiting = async {
             while !holds() {
                 tokio::time::sleep(POLL).await;

@@ -234,7 +234,7 @@ impl Fetch<'_> {
     /// Whether the pivot is to be given up; an error when nobody has what is missing for too long.
     fn is_over(&mut self) -> Result<Option<Ended>, SyncError> {
         // What others say of their heads is worth nothing: they would have all begin again and again.
-        let master = self.context.network.peers().into_iter().find(|peer| peer.id == self.master);
+        let master = self.context.network.peer(self.master);
         let highest = master.and_then(|master| master.head.number).unwrap_or_default();
         if highest > self.pivot.number.saturating_add(STALE) {
             return Ok(Some(Ended::Stale));

@@ -116,8 +116,7 @@ impl Context {
                     return Ok(());
                 }
                 Ended::Stale => {
-                    let now = self.network.peers().into_iter().find(|peer| peer.id == master.id);
-                    plan.master = now.ok_or(SyncError::Gone(master.id))?;
+                    plan.master = self.network.peer(master.id).ok_or(SyncError::Gone(master.id))?;
                     tracing::debug!(pivot = pivot.number, "The pivot is too old, looking for a newer one");
                     let newest = token.run_until_cancelled(self.head_of(&plan.master, plan.patience)).await;
                     head = newest.unwrap_or(Err(SyncError::Cancelled))?;
